@@ -1,0 +1,1 @@
+"""Board platforms and build scripts, one folder a board."""

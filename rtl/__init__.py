@@ -1,0 +1,1 @@
+"""The hardware of Heddle in Amaranth, one block a file."""

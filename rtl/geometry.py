@@ -1,0 +1,261 @@
+"""The geometry of an accelerator: every size of the hardware, checked and derived once."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass, fields, replace
+
+__all__ = ["PRESETS", "Geometry", "preset"]
+
+
+def _power_of_two(n: int) -> bool:
+    return n > 0 and n & (n - 1) == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Sizes of one accelerator. Immutable and hashable; every width below is derived from these.
+
+    The engine computes ``C[i][j] = Σk A[k][i]·B[k][j]`` on tiles of ``rows × lanes`` outputs, with
+    ``depth`` products an output and cycle. A *vector* is one row of ``lanes`` INT8 values; a *word*
+    is what the scratchpad stores at one address, ``depth × rows`` bytes: one cycle of A.
+
+    Raises
+    ------
+    TypeError
+        If a size is not an integer.
+    ValueError
+        If a size is out of range or two sizes do not fit each other.
+    """
+
+    name: str = "custom"
+    """Name in reports, in the program file and in file names of the Verilog export."""
+    rows: int
+    """Outputs (weight rows) of a tile."""
+    lanes: int
+    """Tokens of a tile."""
+    depth: int
+    """Products an output and cycle; the length of a DSP cascade."""
+    candidates: int = 1
+    """Candidates M of the fine N:M selector of each row; 1 leaves the selector out."""
+    contexts: int = 16
+    """Accumulators an output; so many tiles may be in flight between array and drain."""
+    softmax_rows: int = 1
+    """Rows drained from the array, and processed in the lanes, a cycle."""
+    scratchpad_bytes: int
+    """Size of the scratchpad pool."""
+    scratchpad_banks: int = 1
+    """Equal parts, by address, of the scratchpad, each with its own output register."""
+    operand_steps: int
+    """Addresses of each bank of the operand buffer; it holds ``depth`` times as many vectors."""
+    dma_ports: int = 1
+    """AXI4 master ports."""
+    dma_bytes: int = 16
+    """Bytes a beat of each AXI4 master port."""
+    burst_beats: int = 16
+    """Longest burst; a Zynq UltraScale+ PS port takes no more than 16 beats."""
+    outstanding: int = 8
+    """Bursts in flight a port and direction."""
+    address_bits: int = 40
+    """Width of an AXI4 address."""
+    clock_mhz_assumed: int = 250
+    """Clock to which reports convert cycles. An assumption until a vendor tool confirms it."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "name":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{field.name} must be an integer, not {value!r}")
+            if value <= 0:
+                raise ValueError(f"{field.name} must be positive, not {value}")
+        for name in ("rows", "lanes", "depth", "candidates", "contexts", "softmax_rows",
+                     "scratchpad_banks", "operand_steps", "dma_ports", "dma_bytes", "burst_beats"):
+            if not _power_of_two(getattr(self, name)):
+                raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
+        self._check_limits()
+        self._check_fit()
+
+    def _check_limits(self) -> None:
+        for name, low, high, why in (
+            ("rows", 2, 64, "the drain tags hold a row number of 6 bits"),
+            ("lanes", 2, 256, "the lanes work in pairs that share a DSP"),
+            ("depth", 1, 8, "the 18-bit low field of a packed DSP product holds 8 INT8 products"),
+            ("candidates", 1, 8, "a fine selector is at most 3 bits"),
+            ("contexts", 2, 32, "the accumulators are distributed RAM of 32 entries"),
+            ("softmax_rows", 1, 2, "an accumulator column has at most two drain chains"),
+            ("operand_steps", 16, 65536, "instructions address it with 16 bits"),
+            ("dma_ports", 1, 4, "a burst is dealt to one of at most 4 ports"),
+            ("dma_bytes", 4, 128, "AXI4 data is 32 to 1,024 bits wide"),
+            ("burst_beats", 1, 256, "AXI4 bursts have at most 256 beats"),
+            ("outstanding", 1, 64, "a port tracks at most 64 bursts"),
+            ("address_bits", 32, 64, "AXI4 addresses have at most 64 bits"),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be between {low} and {high}, not {value}: {why}")
+
+    def _check_fit(self) -> None:
+        if self.lanes % self.rows:
+            raise ValueError(f"lanes must be a multiple of rows ({self.rows}), not {self.lanes}: "
+                             "a tile is stored as blocks of rows")
+        if self.rows % self.depth:
+            raise ValueError(f"rows must be a multiple of depth ({self.depth}), not {self.rows}: "
+                             "a tile drained as an A operand fills whole words")
+        if self.lanes > self.word_bytes:
+            raise ValueError(f"lanes must be at most depth × rows = {self.word_bytes}, not "
+                             f"{self.lanes}: a word holds whole vectors")
+        if self.word_bytes % self.dma_bytes:
+            raise ValueError(f"dma_bytes must divide a word of {self.word_bytes} bytes, "
+                             f"not {self.dma_bytes}")
+        if self.burst_bytes < self.word_bytes or self.burst_bytes > 4096:
+            raise ValueError(f"a burst must hold between one word ({self.word_bytes} bytes) and "
+                             f"4096 bytes, not {self.burst_bytes}")
+        if self.scratchpad_bytes % (self.word_bytes * self.scratchpad_banks):
+            raise ValueError(f"scratchpad_bytes must be a multiple of {self.scratchpad_banks} banks "
+                             f"× {self.word_bytes} bytes, not {self.scratchpad_bytes}")
+        if not _power_of_two(self.bank_words):
+            raise ValueError("scratchpad_bytes must give banks of a power of two of words, "
+                             f"not {self.bank_words}")
+        if self.scratchpad_words > 1 << 24:
+            raise ValueError("scratchpad_bytes must be at most 2^24 words, "
+                             f"not {self.scratchpad_words} words")
+
+    # -- sizes in bytes and words ------------------------------------------------------------------
+
+    @property
+    def word_bytes(self) -> int:
+        """Bytes of a scratchpad word: one cycle of A."""
+        return self.depth * self.rows
+
+    @property
+    def burst_bytes(self) -> int:
+        """Bytes of the longest AXI4 burst."""
+        return self.burst_beats * self.dma_bytes
+
+    @property
+    def word_beats(self) -> int:
+        """AXI4 beats that carry one word."""
+        return self.word_bytes // self.dma_bytes
+
+    @property
+    def scratchpad_words(self) -> int:
+        """Words in the scratchpad."""
+        return self.scratchpad_bytes // self.word_bytes
+
+    @property
+    def bank_words(self) -> int:
+        """Words in one bank of the scratchpad."""
+        return self.scratchpad_words // self.scratchpad_banks
+
+    @property
+    def vectors_per_word(self) -> int:
+        """Vectors (rows of ``lanes`` bytes) that a word holds."""
+        return self.word_bytes // self.lanes
+
+    @property
+    def step_words(self) -> int:
+        """Words that hold the ``depth`` vectors of B of one step."""
+        return self.depth // self.vectors_per_word
+
+    @property
+    def tile_words(self) -> int:
+        """Words that a drained tile of ``rows × lanes`` INT8 values fills."""
+        return self.lanes // self.depth
+
+    @property
+    def channel_words(self) -> int:
+        """Words that hold the requantisation parameters of ``rows`` output channels (8 bytes each)."""
+        return 8 * self.rows // self.word_bytes
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """Useful multiply-accumulates a cycle when the array never waits."""
+        return self.rows * self.lanes * self.depth
+
+    # -- widths in bits ----------------------------------------------------------------------------
+
+    @property
+    def pool_bits(self) -> int:
+        """Width of a scratchpad word address."""
+        return (self.scratchpad_words - 1).bit_length()
+
+    @property
+    def operand_bits(self) -> int:
+        """Width of an operand buffer address."""
+        return (self.operand_steps - 1).bit_length()
+
+    @property
+    def context_bits(self) -> int:
+        """Width of a context number."""
+        return (self.contexts - 1).bit_length()
+
+    @property
+    def fingerprint(self) -> int:
+        """32 bits that differ between geometries whose programs differ; readable from a register."""
+        text = ",".join(f"{key}={value}" for key, value in sorted(self.as_dict().items())
+                        if key not in ("name", "clock_mhz_assumed"))
+        return functools.reduce(lambda h, c: (h ^ c) * 0x01000193 & 0xFFFFFFFF,
+                                text.encode(), 0x811C9DC5)  # FNV-1a
+
+    # -- conversion --------------------------------------------------------------------------------
+
+    def as_dict(self) -> dict[str, int | str]:
+        """Return the sizes as a dictionary from which :meth:`from_dict` makes the same geometry."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, sizes: dict[str, int | str]) -> Geometry:
+        """Make a geometry of a dictionary of sizes.
+
+        Raises
+        ------
+        ValueError
+            If a size has an unknown name, or as the constructor does.
+        """
+        unknown = sorted(set(sizes) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"Geometry has no size named {unknown[0]!r}")
+        return cls(**sizes)  # type: ignore[arg-type]
+
+    def replace(self, **changes: int | str) -> Geometry:
+        """Return a copy with some sizes changed, checked again."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+PRESETS: dict[str, Geometry] = {g.name: g for g in (
+    # 4,096 MAC a cycle on 2,048 DSP48E2; four HP ports of a Zynq UltraScale+.
+    Geometry(name="zcu102", rows=16, lanes=32, depth=8, contexts=16,
+             scratchpad_bytes=2 << 20, scratchpad_banks=4, operand_steps=512,
+             dma_ports=4, dma_bytes=16, clock_mhz_assumed=250),
+    # 1,024 MAC a cycle, the size of the open peers.
+    Geometry(name="compact", rows=8, lanes=16, depth=8, contexts=16,
+             scratchpad_bytes=512 << 10, scratchpad_banks=2, operand_steps=512,
+             dma_ports=1, dma_bytes=16, clock_mhz_assumed=250),
+    # 128 MAC a cycle on 64 of the 156 multipliers of an ECP5-85F.
+    Geometry(name="ecp5", rows=4, lanes=8, depth=4, contexts=8,
+             scratchpad_bytes=128 << 10, scratchpad_banks=1, operand_steps=512,
+             dma_ports=1, dma_bytes=4, outstanding=2, address_bits=32, clock_mhz_assumed=50),
+    # A few cells, for tests in seconds; two vectors a word, two ports, short bursts.
+    Geometry(name="tiny", rows=4, lanes=4, depth=2, contexts=4,
+             scratchpad_bytes=8 << 10, scratchpad_banks=2, operand_steps=64,
+             dma_ports=2, dma_bytes=4, burst_beats=4, outstanding=4, address_bits=32,
+             clock_mhz_assumed=250),
+)}
+"""The named geometries: those that continuous integration builds, tests and reports."""
+
+
+def preset(geometry: str | Geometry) -> Geometry:
+    """Return the geometry itself, or the preset of that name.
+
+    Raises
+    ------
+    ValueError
+        If no preset has that name.
+    """
+    if isinstance(geometry, Geometry):
+        return geometry
+    if geometry not in PRESETS:
+        raise ValueError(f"Geometry must be one of {', '.join(PRESETS)}, not {geometry!r}")
+    return PRESETS[geometry]

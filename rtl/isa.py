@@ -1,0 +1,163 @@
+"""The instruction set, once: layouts from which assembler, decoder and documentation derive.
+
+An instruction has 64 bytes and covers a whole loop nest. Four queues execute in order, each on its
+own engine; they synchronise by counting tokens. The instruction formats do not depend on the
+geometry; the hardware of a smaller geometry uses the low bits of a field.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from amaranth.hdl import unsigned
+from amaranth.lib import data
+
+__all__ = ["FORMATS", "INSTRUCTION_BYTES", "NO_TOKEN", "POSTS", "TOKENS", "WAITS", "Layout",
+           "Opcode", "Queue", "header_layout", "instruction_layout", "token", "token_name"]
+
+INSTRUCTION_BYTES = 64
+"""Bytes of every instruction."""
+
+TOKENS = 32
+"""Number of token counters: four posting queues × four waiting queues × two."""
+
+WAITS = 3
+"""Tokens that an instruction can wait for."""
+
+POSTS = 3
+"""Tokens that an instruction can post."""
+
+
+class Queue(enum.IntEnum):
+    """The queues, in the order of the token numbers."""
+
+    LOAD = 0
+    """Transfers from DRAM to the scratchpad."""
+    FILL = 1
+    """Copies from the scratchpad to the operand buffer."""
+    COMPUTE = 2
+    """Matrix products on the array, with their drain back to the scratchpad."""
+    STORE = 3
+    """Transfers from the scratchpad to DRAM."""
+
+
+class Opcode(enum.IntEnum):
+    """The operations; each belongs to one queue."""
+
+    LOAD = 1
+    FILL = 2
+    MATMUL = 3
+    STORE = 4
+
+    @property
+    def queue(self) -> Queue:
+        """The queue that executes the operation."""
+        return Queue(self - 1)
+
+
+class Layout(enum.IntEnum):
+    """How the drain lays a tile of ``rows × lanes`` INT8 results into words."""
+
+    VECTORS = 0
+    """K-major: each row is a vector of ``lanes`` tokens. A later product's B."""
+    BLOCKS = 1
+    """Blocks of ``rows`` tokens: the tile becomes a later product's A, tokens as outputs."""
+    TRANSPOSED = 2
+    """Transposed block: the tile becomes a later product's A, tokens as ``k``."""
+
+
+NO_TOKEN = 0
+"""The number that stands for no token in a wait or a post."""
+
+
+def token(poster: Queue, waiter: Queue, index: int = 0) -> int:
+    """Return the number of the ``index``-th token counter from ``poster`` to ``waiter``.
+
+    Raises
+    ------
+    ValueError
+        If a queue would wait for itself, or if the index is not 0 or 1.
+    """
+    if poster == waiter:
+        raise ValueError(f"A token must pass between two queues, not from {poster.name} to itself")
+    if index not in (0, 1):
+        raise ValueError(f"Token index must be 0 or 1, not {index!r}")
+    return poster << 3 | waiter << 1 | index
+
+
+def token_name(number: int) -> str:
+    """Return a readable name of a token counter, such as ``LOAD>COMPUTE.0``."""
+    if number == NO_TOKEN:
+        return "none"
+    return f"{Queue(number >> 3).name}>{Queue(number >> 1 & 3).name}.{number & 1}"
+
+
+_token_layout = data.StructLayout({"token": unsigned(5), "each": unsigned(1)})
+
+header_layout = data.StructLayout({
+    "opcode": unsigned(4),
+    "waits": data.ArrayLayout(_token_layout, WAITS),
+    "posts": data.ArrayLayout(_token_layout, POSTS),
+    "reserved": unsigned(64 - 4 - 6 * (WAITS + POSTS)),
+})
+"""First 8 bytes of each instruction.
+
+``opcode``
+    The operation, which says which queue executes it.
+``waits``
+    Tokens taken before the first iteration of the outermost loop, or before each one if ``each``.
+``posts``
+    Tokens given after the last iteration of the outermost loop, or after each one if ``each``.
+"""
+
+_transfer = {
+    "dram":            (32, "Byte offset in the DRAM image of the first word; a multiple of a word."),
+    "pool":            (24, "Scratchpad address of the first word."),
+    "count":           (16, "Iterations of the outermost loop."),
+    "rows":            (16, "Rows an iteration."),
+    "words":           (16, "Consecutive words a row."),
+    "ring":            (16, "Iterations after which the scratchpad address starts again; 0: never."),
+    "dram_stride":     (32, "Bytes between iterations in DRAM; a multiple of a word."),
+    "dram_row_stride": (32, "Bytes between rows in DRAM; a multiple of a word."),
+    "pool_stride":     (24, "Words between iterations in the scratchpad."),
+    "pool_row_stride": (24, "Words between rows in the scratchpad."),
+}
+
+FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
+    Opcode.LOAD: _transfer,
+    Opcode.FILL: {
+        "pool":        (24, "Scratchpad address of the first word."),
+        "pool_stride": (24, "Words between tiles in the scratchpad."),
+        "operand":     (16, "Step of the operand buffer where the first tile starts."),
+        "stride":      (16, "Steps between tiles in the operand buffer."),
+        "count":       (16, "Tiles: iterations of the outermost loop."),
+        "steps":       (16, "Steps a tile; each step is ``depth`` vectors."),
+    },
+    Opcode.MATMUL: {
+        "a":             (24, "Scratchpad address of the first block of A."),
+        "a_stride":      (24, "Words between blocks of A."),
+        "a_ring":        (16, "Blocks after which the address of A starts again; 0: never."),
+        "b":             (16, "Step of the operand buffer where the first tile of B starts."),
+        "b_stride":      (16, "Steps between tiles of B."),
+        "blocks":        (16, "Blocks of ``rows`` outputs: iterations of the outermost loop."),
+        "tiles":         (16, "Tiles of ``lanes`` tokens; the middle loop."),
+        "steps":         (16, "Steps of ``depth`` products; the innermost loop."),
+        "c":             (24, "Scratchpad address of the first drained tile."),
+        "c_stride":      (24, "Words between drained blocks."),
+        "c_tile_stride": (24, "Words between drained tiles."),
+        "c_part_stride": (24, "Words between the ``rows``-token parts of a tile in layout BLOCKS."),
+        "accumulate":    (1, "Add to the contexts that an undrained instruction before this left."),
+        "drain":         (1, "Requantise and store the tiles; otherwise they stay in contexts."),
+        "layout":        (2, "How the drain lays a tile into words (:class:`Layout`)."),
+    },
+    Opcode.STORE: _transfer,
+}
+"""Fields of each operation, least significant first, after the header: width in bits and meaning."""
+
+
+def instruction_layout(opcode: Opcode) -> data.StructLayout:
+    """Return the layout of all 512 bits of an instruction: ``header``, the fields, ``unused``."""
+    members: dict[str, object] = {"header": header_layout}
+    members |= {name: unsigned(width) for name, (width, _) in FORMATS[opcode].items()}
+    used = data.StructLayout(members).size  # type: ignore[arg-type]
+    return data.StructLayout(members | {"unused": unsigned(8 * INSTRUCTION_BYTES - used)})  # type: ignore

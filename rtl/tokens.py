@@ -1,0 +1,122 @@
+"""Dependency tokens between the queues: the counters, and the gate of an engine."""
+
+from __future__ import annotations
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa import TOKENS, Queue, header_layout
+
+__all__ = ["Gate", "TokenPort", "Tokens"]
+
+
+class TokenPort(wiring.Signature):
+    """What an engine sees of the token counters.
+
+    Members
+    -------
+    available : :py:`In(32)`
+        Which counters hold a token. A token taken in one cycle still shows in the next.
+    take : :py:`Out(32)`
+        Counters to decrement this cycle.
+    give : :py:`Out(32)`
+        Counters to increment this cycle.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"available": In(TOKENS), "take": Out(TOKENS), "give": Out(TOKENS)})
+
+
+class Tokens(wiring.Component):
+    """The token counters. A counter has one poster and one waiter, which its number names.
+
+    Members
+    -------
+    port : :py:`In(TokenPort()).array(4)`
+        One port a queue, in the order of :class:`~heddle.rtl.isa.Queue`.
+    """
+
+    def __init__(self, count_bits: int = 16):
+        self.count_bits = count_bits
+        super().__init__({"port": In(TokenPort()).array(len(Queue))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        for number in range(TOKENS):
+            poster, waiter = number >> 3, number >> 1 & 3
+            if poster == waiter:
+                continue
+            count = Signal(self.count_bits, name=f"count_{number}")
+            give = self.port[poster].give[number]
+            take = self.port[waiter].take[number]
+            with m.If(give & ~take):
+                m.d.sync += count.eq(count + 1)
+            with m.If(take & ~give):
+                m.d.sync += count.eq(count - 1)
+            m.d.comb += self.port[waiter].available[number].eq(count.any())
+        return m
+
+
+class Gate(wiring.Component):
+    """Waits for the tokens of each iteration of an instruction and posts those that it gives.
+
+    The engine holds ``header`` from the first request to the last ``done``, requests before each
+    iteration of its outermost loop, and reports the end of each. A grant follows a request by at
+    least two cycles.
+
+    Members
+    -------
+    header : :py:`In(header_layout)`
+        Header of the instruction in execution.
+    request : :py:`In(1)`
+        The engine wants to start an iteration; held until ``granted``.
+    first : :py:`In(1)`
+        The iteration is the first of the instruction.
+    granted : :py:`Out(1)`
+        High for one cycle when the iteration may start.
+    blocked : :py:`Out(32)`
+        Tokens that the request lacks.
+    done : :py:`In(1)`
+        An iteration has ended.
+    last : :py:`In(1)`
+        The iteration that ends is the last of the instruction.
+    posts : :py:`Out(32)`
+        The tokens that an iteration with this ``last`` gives; ``done`` gives just these.
+    tokens : :py:`Out(TokenPort())`
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "header":  In(header_layout),
+            "request": In(1),
+            "first":   In(1),
+            "granted": Out(1),
+            "blocked": Out(TOKENS),
+            "done":    In(1),
+            "last":    In(1),
+            "posts":   Out(TOKENS),
+            "tokens":  Out(TokenPort()),
+        })
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+
+        def select(entries, outermost):
+            masks = [Mux(entry.each | outermost, 1 << entry.token, 0) for entry in entries]
+            return (masks[0] | masks[1] | masks[2]) & ~1
+
+        wanted = Signal(TOKENS)
+        asked = Signal()
+        m.d.sync += [
+            wanted.eq(select(self.header.waits, self.first)),
+            asked.eq(self.request & ~self.granted),
+        ]
+        m.d.comb += [
+            self.blocked.eq(Mux(asked, wanted & ~self.tokens.available, 0)),
+            self.granted.eq(asked & self.request & ~self.blocked.any()),
+            self.tokens.take.eq(Mux(self.granted, wanted, 0)),
+            self.posts.eq(select(self.header.posts, self.last)),
+            self.tokens.give.eq(Mux(self.done, self.posts, 0)),
+        ]
+        return m

@@ -1,0 +1,1 @@
+"""Golden model, simulation memory, and Verilator builds."""
