@@ -1,0 +1,298 @@
+"""The bit-exact NumPy model of the blocks: products, requantisation and data layouts.
+
+Every function is vectorised and gives the very bits of the hardware. Operands are K-major: a matrix
+has its ``k`` (features) down the first axis and outputs or tokens along the second. A *word* is
+``depth × rows`` bytes, shown as a row of ``uint8``; the sizes are those of
+:class:`~heddle.rtl.geometry.Geometry`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..rtl.isa import Layout
+
+__all__ = ["MULTIPLIER_BITS", "SHIFT_BITS", "SUM_BITS", "lay_tile", "matmul", "pack_blocks",
+           "pack_channels", "pack_vectors", "pick_tile", "quantise_scale", "requantise",
+           "tile_addresses", "unpack_blocks", "unpack_channels", "unpack_vectors"]
+
+SUM_BITS = 27
+"""Width of the signed sum of accumulator and bias, to which it saturates."""
+
+MULTIPLIER_BITS = 17
+"""Width of the unsigned multiplier of an output channel."""
+
+SHIFT_BITS = 6
+"""Width of the unsigned shift of an output channel."""
+
+_CHANNEL_BYTES = 8
+_EXACT_PRODUCTS = 1024  # |products| ≤ 2^14, so sums of so many are integers that float32 holds
+
+
+# -- arithmetic ------------------------------------------------------------------------------------
+
+def matmul(a: ArrayLike, b: ArrayLike) -> NDArray[np.int32]:
+    """Return ``Σk a[k][i]·b[k][j]`` as the accumulators hold it: exact, modulo 2^32.
+
+    No sum of fewer than 2^17 products overflows. The products go through single-precision BLAS in
+    slices of 1,024, whose sums (at most 2^24) are exact in whatever order they are added.
+
+    Parameters
+    ----------
+    a : array of int8, shape ``[K, outputs]``
+    b : array of int8, shape ``[K, tokens]``
+
+    Returns
+    -------
+    array of int32, shape ``[outputs, tokens]``
+    """
+    a, b = np.asarray(a, np.int8), np.asarray(b, np.int8)
+    total = np.zeros((a.shape[1], b.shape[1]), np.int32)
+    for k in range(0, a.shape[0], _EXACT_PRODUCTS):
+        part = slice(k, k + _EXACT_PRODUCTS)
+        total += (a[part].T.astype(np.float32) @ b[part].astype(np.float32)).astype(np.int32)
+    return total
+
+
+def requantise(acc: ArrayLike, bias: ArrayLike, multiplier: ArrayLike,
+               shift: ArrayLike) -> NDArray[np.int8]:
+    """Return ``(acc + bias)·multiplier / 2^(shift+1)``, ties away from zero, within ±127.
+
+    The sum of accumulator and bias saturates to 27 bits first.
+
+    Parameters
+    ----------
+    acc : array of int32, shape ``[..., outputs, tokens]``
+    bias, multiplier, shift : array of int, shape ``[..., outputs]``
+        Parameters of each output channel.
+
+    Returns
+    -------
+    array of int8, shape ``[..., outputs, tokens]``
+    """
+    bias, multiplier, shift = (np.asarray(p, np.int64)[..., np.newaxis]
+                               for p in (bias, multiplier, shift))
+    limit = 1 << (SUM_BITS - 1)
+    product = np.clip(np.asarray(acc, np.int64) + bias, -limit, limit - 1) * multiplier
+    halves = (product - (product < 0)) >> shift
+    return np.clip((halves + 1) >> 1, -127, 127).astype(np.int8)
+
+
+def quantise_scale(scale: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the multiplier and shift whose ``multiplier / 2^(shift+1)`` is nearest to each scale.
+
+    The relative error is at most 2^-17 for scales of at least 2^-48; below, the absolute error is
+    at most 2^-65, which no 27-bit sum can show.
+
+    Parameters
+    ----------
+    scale : array of float, any shape
+        Output steps of an accumulator step.
+
+    Returns
+    -------
+    multiplier, shift : arrays of int64, the shape of ``scale``
+
+    Raises
+    ------
+    ValueError
+        If a scale is negative, not finite, or too large for a multiplier of 17 bits.
+    """
+    scale = np.asarray(scale, np.float64)
+    largest = (2 ** MULTIPLIER_BITS - 1) / 2
+    bad = ~((scale >= 0) & (scale <= largest))
+    if bad.any():
+        raise ValueError(f"Scale must be between 0 and {largest}, not {scale[bad].flat[0]}")
+    _, exponent = np.frexp(scale)
+    shift = np.clip(MULTIPLIER_BITS - 1 - exponent, 0, 2 ** SHIFT_BITS - 1).astype(np.int64)
+    multiplier = np.rint(np.ldexp(scale, shift + 1)).astype(np.int64)
+    carry = multiplier >> MULTIPLIER_BITS  # rounded up to 2^17
+    return multiplier >> carry, shift - carry
+
+
+# -- channel parameters ----------------------------------------------------------------------------
+
+def pack_channels(bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[np.uint8]:
+    """Return the requantisation parameters as they lie after the data words of a block.
+
+    Little-endian: bits 31:0 bias, bits 48:32 multiplier, bits 54:49 shift.
+
+    Parameters
+    ----------
+    bias, multiplier, shift : array of int, shape ``[...]``
+
+    Returns
+    -------
+    array of uint8, shape ``[..., 8]``
+
+    Raises
+    ------
+    ValueError
+        If a parameter does not fit its field.
+    """
+    fields = {name: np.asarray(value, np.int64)
+              for name, value in (("Bias", bias), ("Multiplier", multiplier), ("Shift", shift))}
+    for (name, value), (low, high) in zip(
+            fields.items(), ((-2 ** 31, 2 ** 31), (0, 2 ** MULTIPLIER_BITS), (0, 2 ** SHIFT_BITS)),
+            strict=True):
+        bad = (value < low) | (value >= high)
+        if bad.any():
+            raise ValueError(f"{name} must be between {low} and {high - 1}, "
+                             f"not {value[bad].flat[0]}")
+    packed = (fields["Bias"] & 0xFFFFFFFF | fields["Multiplier"] << 32
+              | fields["Shift"] << (32 + MULTIPLIER_BITS))
+    return np.asarray(packed, "<i8")[..., np.newaxis].view(np.uint8)
+
+
+def unpack_channels(packed: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64],
+                                                        NDArray[np.int64]]:
+    """Return bias, multiplier and shift of the channels in some bytes.
+
+    Parameters
+    ----------
+    packed : array of uint8, any shape of ``8·channels`` elements
+
+    Returns
+    -------
+    bias, multiplier, shift : array of int, shape ``[channels]``
+    """
+    values = np.ascontiguousarray(packed, np.uint8).reshape(-1, _CHANNEL_BYTES).view("<i8")[:, 0]
+    bias = values.astype(np.int32)
+    return (bias, values >> 32 & (1 << MULTIPLIER_BITS) - 1,
+            values >> (32 + MULTIPLIER_BITS) & (1 << SHIFT_BITS) - 1)
+
+
+# -- operands --------------------------------------------------------------------------------------
+
+def _padded(matrix: ArrayLike, *multiples: int) -> NDArray[np.int8]:
+    matrix = np.asarray(matrix, np.int8)
+    return np.pad(matrix, [(0, -size % multiple)
+                           for size, multiple in zip(matrix.shape, multiples, strict=True)])
+
+
+def pack_blocks(a: ArrayLike, rows: int, depth: int) -> NDArray[np.uint8]:
+    """Return the words of an A operand: byte ``k·rows + i`` of word ``s`` is ``a[s·depth+k][i]``.
+
+    Parameters
+    ----------
+    a : array of int8, shape ``[K, outputs]``
+        Padded with zeros to whole steps and blocks.
+
+    Returns
+    -------
+    array of uint8, shape ``[blocks, steps, depth·rows]``
+    """
+    padded = _padded(a, depth, rows)
+    steps, blocks = padded.shape[0] // depth, padded.shape[1] // rows
+    words = padded.reshape(steps, depth, blocks, rows).transpose(2, 0, 1, 3)
+    return words.reshape(blocks, steps, depth * rows).view(np.uint8)
+
+
+def unpack_blocks(words: NDArray[np.uint8], rows: int, depth: int) -> NDArray[np.int8]:
+    """Return the padded matrix that :func:`pack_blocks` laid into words.
+
+    Parameters
+    ----------
+    words : array of uint8, shape ``[blocks, steps, depth·rows]``
+
+    Returns
+    -------
+    array of int8, shape ``[steps·depth, blocks·rows]``
+    """
+    blocks, steps, _ = words.shape
+    matrix = words.reshape(blocks, steps, depth, rows).transpose(1, 2, 0, 3)
+    return matrix.reshape(steps * depth, blocks * rows).view(np.int8)
+
+
+def pack_vectors(b: ArrayLike, rows: int, lanes: int, depth: int) -> NDArray[np.uint8]:
+    """Return the words of a B operand, tile by tile: whole vectors, one after the other.
+
+    Parameters
+    ----------
+    b : array of int8, shape ``[K, tokens]``
+        Padded with zeros to whole steps and tiles.
+
+    Returns
+    -------
+    array of uint8, shape ``[tiles, words, depth·rows]``
+    """
+    padded = _padded(b, depth, lanes)
+    tiles = padded.shape[1] // lanes
+    vectors = np.ascontiguousarray(padded.reshape(-1, tiles, lanes).swapaxes(0, 1))
+    return vectors.reshape(tiles, -1, depth * rows).view(np.uint8)
+
+
+def unpack_vectors(words: NDArray[np.uint8], lanes: int) -> NDArray[np.int8]:
+    """Return the padded matrix that :func:`pack_vectors` laid into words.
+
+    Parameters
+    ----------
+    words : array of uint8, shape ``[tiles, words, depth·rows]``
+
+    Returns
+    -------
+    array of int8, shape ``[K, tiles·lanes]``, ``K`` a multiple of ``depth``
+    """
+    tiles = words.shape[0]
+    vectors = words.reshape(tiles, -1, lanes).swapaxes(0, 1)
+    return vectors.reshape(-1, tiles * lanes).view(np.int8)
+
+
+# -- drained tiles ---------------------------------------------------------------------------------
+
+def lay_tile(tile: NDArray[np.int8], layout: Layout, depth: int) -> NDArray[np.uint8]:
+    """Return the words into which the drain lays tiles.
+
+    Parameters
+    ----------
+    tile : array of int8, shape ``[..., rows, lanes]``
+
+    Returns
+    -------
+    array of uint8, shape ``[..., lanes // depth, depth·rows]``
+        In the order in which the drain writes them, which is also that of
+        :func:`tile_addresses`.
+    """
+    *others, rows, lanes = tile.shape
+    if layout == Layout.BLOCKS:
+        tile = np.moveaxis(tile.reshape(*others, rows, lanes // rows, rows), -2, -3)
+    elif layout == Layout.TRANSPOSED:
+        tile = tile.swapaxes(-1, -2)
+    return np.ascontiguousarray(tile).reshape(*others, lanes // depth, depth * rows).view(np.uint8)
+
+
+def pick_tile(words: NDArray[np.uint8], layout: Layout, rows: int, lanes: int,
+              ) -> NDArray[np.int8]:
+    """Return the tiles that :func:`lay_tile` laid into words.
+
+    Parameters
+    ----------
+    words : array of uint8, shape ``[..., lanes // depth, depth·rows]``
+
+    Returns
+    -------
+    array of int8, shape ``[..., rows, lanes]``
+    """
+    others = words.shape[:-2]
+    values = np.ascontiguousarray(words).view(np.int8)
+    if layout == Layout.BLOCKS:
+        parts = values.reshape(*others, lanes // rows, rows, rows)
+        return np.moveaxis(parts, -3, -2).reshape(*others, rows, lanes)
+    if layout == Layout.TRANSPOSED:
+        return values.reshape(*others, lanes, rows).swapaxes(-1, -2)
+    return values.reshape(*others, rows, lanes)
+
+
+def tile_addresses(c: int, part_stride: int, layout: Layout, rows: int, lanes: int,
+                   depth: int) -> NDArray[np.int64]:
+    """Return the scratchpad addresses of the words of a drained tile, shape ``[lanes // depth]``.
+
+    The words are consecutive from ``c``, but the parts of :attr:`Layout.BLOCKS`, ``rows`` tokens
+    each, start ``part_stride`` words apart.
+    """
+    words = np.arange(lanes // depth)
+    if layout == Layout.BLOCKS:
+        part, word = np.divmod(words, rows // depth)
+        return c + part * part_stride + word
+    return c + words
