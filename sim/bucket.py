@@ -52,7 +52,7 @@ class Bucket(wiring.Component):
             want.eq(self.want.replicate(2) >> first),
             self.grant.eq((grant.replicate(2) << first)[n:]),
         ]
-        granted = 0
+        granted: Value = Const(0)
         for i in reversed(range(n)):
             with m.If(want[i] & ~grant[i]):
                 m.d.sync += first.eq((first + i) % n)

@@ -1,13 +1,13 @@
 // The DRAM image of a simulated system, and the functions by which storage.sv reaches it.
 
-#include "dram.h"
-
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "svdpi.h"
 
-std::vector<uint8_t> dram;
+std::vector<uint8_t> dram;  // byte 0 is at the base address
 
 // Bytes beyond the image read as zero.
 extern "C" void heddle_dram_read(unsigned long long offset, int bytes, svBitVecVal* data) {

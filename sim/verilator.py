@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["build_bench", "build_program", "cache_directory", "cached"]
+__all__ = ["build_bench", "build_program", "cache_directory", "cached", "digest"]
 
 _WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
 # The slow files hold constructors, which run once but take minutes to optimise.
@@ -109,8 +109,8 @@ def _ports(verilog: str, top: str) -> list[str]:
 def _build(verilog: str, top: str, sources: list[Path], options: list[str],
            control: str = "") -> Path:
     options = ["--cc", "--exe", "--prefix", "Vtop", "--top-module", top, "-o", top, "--x-assign",
-               "fast", "--x-initial", "fast", "--output-split", "20000", *_WARNINGS, *options]
-    key = _digest(_tools(), *options, *_OPTIMISE, verilog, control,
+               "fast", "--x-initial", "unique", "--output-split", "20000", *_WARNINGS, *options]
+    key = digest(_tools(), *options, *_OPTIMISE, verilog, control,
                   *(source.read_text() for source in sources))
     with cached(f"{top}-{key}") as (folder, fresh):
         if fresh is not None:
@@ -138,7 +138,8 @@ def _tools() -> str:
     return importlib.metadata.version("verilator") + macros.stdout
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """Return a short text that differs between different parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{len(part)}:{part}".encode())
