@@ -18,6 +18,8 @@ def run_bench(bench: str | Path, verilog: str, top: str, *, name: str | None = N
               seed: int = 1) -> Path:
     """Run the cocotb tests of a Python file on a design and return the folder of the outcome.
 
+    Whatever the design does not initialise starts random.
+
     That is ``build/bench/<name>`` in the current folder. It holds ``log.txt``, ``results.xml`` and,
     if the environment variable ``HEDDLE_WAVES`` is 1, the waveform ``dump.vcd`` for GTKWave or
     Surfer.
@@ -37,7 +39,7 @@ def run_bench(bench: str | Path, verilog: str, top: str, *, name: str | None = N
     environment
         Variables for the bench to read its parameters from.
     seed
-        Seed of Python's ``random`` in the bench.
+        Positive seed of that, and of Python's ``random`` in the bench.
 
     Raises
     ------
@@ -61,7 +63,8 @@ def run_bench(bench: str | Path, verilog: str, top: str, *, name: str | None = N
         get_runner("verilator").test(
             test_module=bench.stem, hdl_toplevel=top, hdl_toplevel_lang="verilog", seed=seed,
             build_dir=program.parent, test_dir=folder, results_xml=str(results), log_file=log,
-            waves=waves, extra_env=environment or {})
+            plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed}"], waves=waves,
+            extra_env=environment or {})
         tests, failures = get_results(results)
     except (RuntimeError, SystemExit):
         tests = failures = 0
