@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .delay import delayed
+from .delay import delay
 from .target import place
 
 __all__ = ["SUM_BITS", "LanePair", "Lanes", "Requantiser", "channel_layout"]
@@ -152,13 +152,11 @@ class LanePair(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        channel_next = Signal(channel_layout, reset_less=True)
-        m.d.sync += channel_next.eq(self.channel)
-        m.d.comb += self.channel_next.eq(channel_next)
-        multiplier = delayed(m, self.channel.multiplier, Requantiser.MULTIPLIER_DELAY,
-                             name="multiplier")
-        shifts = [delayed(m, self.channel.shift[low:low + 2], Requantiser.SHIFT_DELAY + n,
-                          name=f"shift_{low}") for n, low in enumerate((4, 2, 0))]
+        m.d.comb += self.channel_next.eq(delay(m, self.channel, name="channel"))
+        multiplier = delay(m, self.channel.multiplier, Requantiser.MULTIPLIER_DELAY,
+                           name="multiplier")
+        shifts = [delay(m, self.channel.shift[low:low + 2], Requantiser.SHIFT_DELAY + n,
+                        name=f"shift_{low}") for n, low in enumerate((4, 2, 0))]
         for n in range(2):
             m.submodules[f"lane_{n}"] = lane = Requantiser()
             m.d.comb += [
@@ -222,7 +220,7 @@ class Lanes(wiring.Component):
                 pair.i[0].eq(self.i[2 * p]),
                 pair.i[1].eq(self.i[2 * p + 1]),
                 self.o.word_select(p, 16).eq(
-                    delayed(m, pair.o, self.lanes // 2 - 1 - p, name=f"deskew_{p}")),
+                    delay(m, pair.o, self.lanes // 2 - 1 - p, name=f"deskew_{p}")),
             ]
             channel = pair.channel_next
         return m
