@@ -79,7 +79,7 @@ class Geometry:
 
     def _check_limits(self) -> None:
         for name, low, high, why in (
-            ("rows", 2, 64, "the drain tags hold a row number of 6 bits"),
+            ("rows", 2, 64, "a tile is drained a row at a time"),
             ("lanes", 2, 256, "the lanes work in pairs that share a DSP"),
             ("depth", 1, 8, "the 18-bit low field of a packed DSP product holds 8 INT8 products"),
             ("candidates", 1, 8, "a fine selector is at most 3 bits"),
@@ -87,7 +87,7 @@ class Geometry:
             ("softmax_rows", 1, 2, "an accumulator column has at most two drain chains"),
             ("operand_steps", 16, 65536, "instructions address it with 16 bits"),
             ("dma_ports", 1, 4, "a burst is dealt to one of at most 4 ports"),
-            ("dma_bytes", 4, 128, "AXI4 data is 32 to 1,024 bits wide"),
+            ("dma_bytes", 4, 64, "a beat carries at most one instruction of 64 bytes"),
             ("burst_beats", 1, 256, "AXI4 bursts have at most 256 beats"),
             ("outstanding", 1, 64, "a port tracks at most 64 bursts"),
             ("address_bits", 32, 64, "AXI4 addresses have at most 64 bits"),
