@@ -109,7 +109,7 @@ def _ports(verilog: str, top: str) -> list[str]:
 def _build(verilog: str, top: str, sources: list[Path], options: list[str],
            control: str = "") -> Path:
     options = ["--cc", "--exe", "--prefix", "Vtop", "--top-module", top, "-o", top, "--x-assign",
-               "fast", "--x-initial", "unique", "--output-split", "20000", *_WARNINGS, *options]
+               "fast", "--x-initial", "unique", *_WARNINGS, *options]
     key = digest(_tools(), *options, *_OPTIMISE, verilog, control,
                   *(source.read_text() for source in sources))
     with cached(f"{top}-{key}") as (folder, fresh):
