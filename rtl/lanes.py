@@ -69,7 +69,7 @@ class Requantiser(wiring.Component):
         m.d.sync += [
             rounded.eq((value >> 1) + value[0]),
             lost.eq(over),
-            negative.eq(value < 0),
+            negative.eq(value[-1]),
         ]
         o = Signal.like(self.o, reset_less=True)
         m.d.sync += o.eq(rounded)
@@ -93,7 +93,7 @@ class Requantiser(wiring.Component):
             total.eq(self.i + self.bias),
             checked.eq(total),
             fits.eq(_fits(total, SUM_BITS)),
-            a.eq(Mux(fits, checked, Mux(checked < 0, ~largest, largest))),
+            a.eq(Mux(fits, checked, Mux(checked[-1], ~largest, largest))),
             b.eq(self.multiplier),
             product.eq(a * b),
             less.eq(a[-1]),

@@ -12,21 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..rtl.isa import Layout
+from ..rtl.lanes import SUM_BITS, channel_layout
 
-__all__ = ["MULTIPLIER_BITS", "SHIFT_BITS", "SUM_BITS", "lay_tile", "matmul", "pack_blocks",
-           "pack_channels", "pack_vectors", "pick_tile", "quantise_scale", "requantise",
-           "tile_addresses", "unpack_blocks", "unpack_channels", "unpack_vectors"]
+__all__ = ["lay_tile", "matmul", "pack_blocks", "pack_channels", "pack_vectors", "pick_tile",
+           "quantise_scale", "requantise", "tile_addresses", "unpack_blocks", "unpack_channels",
+           "unpack_vectors"]
 
-SUM_BITS = 27
-"""Width of the signed sum of accumulator and bias, to which it saturates."""
-
-MULTIPLIER_BITS = 17
-"""Width of the unsigned multiplier of an output channel."""
-
-SHIFT_BITS = 6
-"""Width of the unsigned shift of an output channel."""
-
-_CHANNEL_BYTES = 8
+_FIELDS = {name: (field.offset, field.width) for name, field in channel_layout}
 _EXACT_PRODUCTS = 1024  # |products| ≤ 2^14, so sums of so many are integers that float32 holds
 
 
@@ -100,14 +92,15 @@ def quantise_scale(scale: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int6
         If a scale is negative, not finite, or too large for a multiplier of 17 bits.
     """
     scale = np.asarray(scale, np.float64)
-    largest = (2 ** MULTIPLIER_BITS - 1) / 2
+    multiplier_bits, shift_bits = _FIELDS["multiplier"][1], _FIELDS["shift"][1]
+    largest = (2 ** multiplier_bits - 1) / 2
     bad = ~((scale >= 0) & (scale <= largest))
     if bad.any():
         raise ValueError(f"Scale must be between 0 and {largest}, not {scale[bad].flat[0]}")
     _, exponent = np.frexp(scale)
-    shift = np.clip(MULTIPLIER_BITS - 1 - exponent, 0, 2 ** SHIFT_BITS - 1).astype(np.int64)
+    shift = np.clip(multiplier_bits - 1 - exponent, 0, 2 ** shift_bits - 1).astype(np.int64)
     multiplier = np.rint(np.ldexp(scale, shift + 1)).astype(np.int64)
-    carry = multiplier >> MULTIPLIER_BITS  # rounded up to 2^17
+    carry = multiplier >> multiplier_bits  # rounded up to 2^17
     return multiplier >> carry, shift - carry
 
 
@@ -116,7 +109,7 @@ def quantise_scale(scale: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int6
 def pack_channels(bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[np.uint8]:
     """Return the requantisation parameters as they lie after the data words of a block.
 
-    Little-endian: bits 31:0 bias, bits 48:32 multiplier, bits 54:49 shift.
+    Little-endian, as in :data:`~heddle.rtl.lanes.channel_layout`.
 
     Parameters
     ----------
@@ -131,18 +124,17 @@ def pack_channels(bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> N
     ValueError
         If a parameter does not fit its field.
     """
-    fields = {name: np.asarray(value, np.int64)
-              for name, value in (("Bias", bias), ("Multiplier", multiplier), ("Shift", shift))}
-    for (name, value), (low, high) in zip(
-            fields.items(), ((-2 ** 31, 2 ** 31), (0, 2 ** MULTIPLIER_BITS), (0, 2 ** SHIFT_BITS)),
-            strict=True):
-        bad = (value < low) | (value >= high)
+    packed = np.zeros(np.broadcast(bias, multiplier, shift).shape, np.int64)
+    for name, given in ("bias", bias), ("multiplier", multiplier), ("shift", shift):
+        offset, width = _FIELDS[name]
+        low = -2 ** (width - 1) if name == "bias" else 0
+        values = np.asarray(given, np.int64)
+        bad = (values < low) | (values >= low + 2 ** width)
         if bad.any():
-            raise ValueError(f"{name} must be between {low} and {high - 1}, "
-                             f"not {value[bad].flat[0]}")
-    packed = (fields["Bias"] & 0xFFFFFFFF | fields["Multiplier"] << 32
-              | fields["Shift"] << (32 + MULTIPLIER_BITS))
-    return np.asarray(packed, "<i8")[..., np.newaxis].view(np.uint8)
+            raise ValueError(f"Channel {name} must be between {low} and {low + 2 ** width - 1}, "
+                             f"not {values[bad].flat[0]}")
+        packed |= (values & 2 ** width - 1) << offset
+    return packed.astype("<i8")[..., np.newaxis].view(np.uint8)
 
 
 def unpack_channels(packed: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64],
@@ -157,10 +149,11 @@ def unpack_channels(packed: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArr
     -------
     bias, multiplier, shift : array of int, shape ``[channels]``
     """
-    values = np.ascontiguousarray(packed, np.uint8).reshape(-1, _CHANNEL_BYTES).view("<i8")[:, 0]
-    bias = values.astype(np.int32)
-    return (bias, values >> 32 & (1 << MULTIPLIER_BITS) - 1,
-            values >> (32 + MULTIPLIER_BITS) & (1 << SHIFT_BITS) - 1)
+    values = np.ascontiguousarray(packed, np.uint8).reshape(-1, channel_layout.size // 8)
+    numbers = values.view("<i8")[:, 0]
+    multiplier, shift = (numbers >> _FIELDS[name][0] & 2 ** _FIELDS[name][1] - 1
+                         for name in ("multiplier", "shift"))
+    return numbers.astype(np.int32), multiplier, shift
 
 
 # -- operands --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from heddle.rtl.drain import Drain, DrainControl
 from heddle.rtl.isa import Layout
 from heddle.sim import golden
 
-SIZES = [(4, 4, 2), (4, 8, 4), (8, 16, 8), (4, 8, 2), (8, 8, 8)]
+SIZES = [(4, 4, 2), (4, 8, 4), (8, 16, 8), (4, 8, 2), (8, 8, 8), (8, 8, 1)]
 POOL_BITS = 12
 
 

@@ -122,9 +122,9 @@ def test_channels_return():
 
 
 @pytest.mark.parametrize(("channel", "message"), [
-    ((2**31, 0, 0), "Bias must be between -2147483648 and 2147483647, not 2147483648"),
-    ((0, 1 << 17, 0), "Multiplier must be between 0 and 131071, not 131072"),
-    ((0, 0, -1), "Shift must be between 0 and 63, not -1"),
+    ((2**31, 0, 0), "Channel bias must be between -2147483648 and 2147483647, not 2147483648"),
+    ((0, 1 << 17, 0), "Channel multiplier must be between 0 and 131071, not 131072"),
+    ((0, 0, -1), "Channel shift must be between 0 and 63, not -1"),
 ])
 def test_channels_refused(channel, message):
     with pytest.raises(ValueError, match=message):
