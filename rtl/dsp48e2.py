@@ -59,12 +59,12 @@ class Cascade(wiring.Component):
 
     The operands of product ``k`` come ``k`` cycles after those of product 0, and the sums
     ``depth + 3`` cycles after those of product 0. All operands leave again one cycle later, for
-    the neighbours. Weights are at least -127: so the sum of up to 8 products fits the 18 bits that
-    the lower lane has in a packed product.
+    the neighbours. No weight is -128: so the sum of 8 products fits the 18 bits that the lower lane
+    has in a packed product.
 
-    In technology ``xilinx`` a product of both lanes takes one DSP48E2, which multiplies
-    ``x1·2^18 + x0`` by the weight, and the cascade is one column of them. Otherwise each product
-    is a multiplication of its own.
+    In technology ``xilinx`` one DSP48E2 multiplies ``x1·2^18 + x0`` by the weight of both lanes,
+    and ``depth`` of them are chained in a column. Otherwise each product is a multiplication of its
+    own.
 
     Parameters
     ----------

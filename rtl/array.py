@@ -1,0 +1,181 @@
+"""The systolic array: operands walk from cell to cell, results drain down the columns."""
+
+from __future__ import annotations
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .cell import Cell, drain_layout, tag_layout
+from .delay import delay
+from .target import place
+
+__all__ = ["Array", "Row"]
+
+
+class Row(wiring.Component):
+    """A row of cells. Weights, tags and drain commands walk along it.
+
+    Parameters
+    ----------
+    pairs : :class:`int`
+        Number of cells, of two lanes each.
+    depth, contexts : :class:`int`
+        As of :class:`~heddle.rtl.cell.Cell`.
+
+    Members
+    -------
+    a, tag, drain : In
+        As of the first cell.
+    b, data, next_b, next_data
+        As of the cells, an array over these.
+    """
+
+    def __init__(self, pairs: int, depth: int, contexts: int):
+        self.pairs = pairs
+        self.depth = depth
+        self.contexts = contexts
+        super().__init__({
+            "a":         In(8 * depth),
+            "tag":       In(tag_layout(contexts)),
+            "drain":     In(drain_layout(contexts)),
+            "b":         In(16 * depth).array(pairs),
+            "next_b":    Out(16 * depth).array(pairs),
+            "data":      In(64).array(pairs),
+            "next_data": Out(64).array(pairs),
+        })
+
+    @property
+    def module_name(self) -> str:
+        """Name of the module that all equal rows share."""
+        return f"heddle_row_p{self.pairs}_d{self.depth}_c{self.contexts}"
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        a, tag, drain = self.a, self.tag, self.drain
+        for pair in range(self.pairs):
+            cell = Cell(self.depth, self.contexts)
+            m.submodules[f"cell_{pair}"] = place(cell, platform)
+            m.d.comb += [
+                cell.a.eq(a),
+                cell.tag.eq(tag),
+                cell.drain.eq(drain),
+                cell.b.eq(self.b[pair]),
+                cell.data.eq(self.data[pair]),
+                self.next_b[pair].eq(cell.next_b),
+                self.next_data[pair].eq(cell.next_data),
+            ]
+            a, tag, drain = cell.next_a, cell.next_tag, cell.next_drain
+        return m
+
+
+class Array(wiring.Component):
+    """``rows × lanes`` accumulators that each add ``depth`` products a cycle.
+
+    A step adds ``Σk a[k][row]·b[k][lane]`` to the total of each output, as its tag says (see
+    :func:`~heddle.rtl.cell.tag_layout`). Each cycle may bring a step; nothing ever stops. Weights
+    ``a`` walk across the lanes, activations ``b`` down the rows, and the array delays its operands
+    at the edges so that the right ones meet.
+
+    A drain command makes one context of all outputs leave, row by row, without a pause of the
+    steps. Commands are at least ``rows`` cycles apart. The context stays as it is.
+
+    No register is reset: what is in the array when it is reset runs through to its end.
+
+    Parameters
+    ----------
+    rows : :class:`int`
+        Outputs along A.
+    lanes : :class:`int`
+        Outputs along B, an even number.
+    depth : :class:`int`
+        Products a step and output, 1 to 8 (:class:`~heddle.rtl.dsp48e2.Cascade`).
+    contexts : :class:`int`
+        Totals that each output can hold, a power of two.
+
+    Members
+    -------
+    a : :py:`In(8 * depth * rows)`
+        Weights: byte ``k * rows + row``.
+    b : :py:`In(8 * depth * lanes)`
+        Activations: byte ``k * lanes + lane``.
+    tag : :py:`In(tag_layout(contexts))`
+        Tag of the step whose operands come in the same cycle.
+    drain : :py:`In(drain_layout(contexts))`
+        Command to drain a context.
+    o : :py:`Out(signed(32)).array(lanes)`
+        Drained totals. Lanes 0 and 1 have row 0 :attr:`drain_latency` cycles after the command and
+        a further row every cycle; each further pair of lanes is one cycle later.
+
+    Raises
+    ------
+    ValueError
+        If ``lanes`` is odd.
+    """
+
+    def __init__(self, rows: int, lanes: int, depth: int, contexts: int):
+        if lanes < 2 or lanes % 2:
+            raise ValueError(f"lanes must be an even number, not {lanes}: two lanes share a "
+                             "multiplier")
+        self.rows = rows
+        self.lanes = lanes
+        self.depth = depth
+        self.contexts = contexts
+        super().__init__({
+            "a":     In(8 * depth * rows),
+            "b":     In(8 * depth * lanes),
+            "tag":   In(tag_layout(contexts)),
+            "drain": In(drain_layout(contexts)),
+            "o":     Out(signed(32)).array(lanes),
+        })
+
+    @property
+    def _tag_delay(self) -> int:
+        return Cell.tag_delay(self.depth) + 1  # operands are registered at the edge
+
+    @property
+    def drain_latency(self) -> int:
+        """Cycles from a drain command to row 0 of lanes 0 and 1."""
+        return self.rows
+
+    @property
+    def drain_distance(self) -> int:
+        """Least cycles from a step with ``last`` to the drain command of its context."""
+        return self._tag_delay + Cell.settle
+
+    @property
+    def accumulate_distance(self) -> int:
+        """Least cycles from a step with ``last`` to a step that accumulates on its context."""
+        return Cell.settle
+
+    @property
+    def reuse_distance(self) -> int:
+        """Least cycles from a drain command to a step with ``last`` of the same context."""
+        return max(0, self.rows - self.drain_distance)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        pairs = self.lanes // 2
+        a = self._staggered(m, self.a, "a", self.rows, 8)
+        b = self._staggered(m, self.b, "b", pairs, 16)
+        tag, drain = delay(m, self.tag, self._tag_delay, name="tag"), self.drain
+        data = [Const(0, 64)] * pairs
+        for i in range(self.rows):
+            row = Row(pairs, self.depth, self.contexts)
+            m.submodules[f"row_{i}"] = place(row, platform)
+            m.d.comb += [row.a.eq(a[i]), row.tag.eq(tag), row.drain.eq(drain)]
+            for pair in range(pairs):
+                m.d.comb += [row.b[pair].eq(b[pair]), row.data[pair].eq(data[pair])]
+            b, data = row.next_b, row.next_data
+            tag = delay(m, tag, name=f"tag_row_{i}")
+            drain = delay(m, drain, 2, name=f"drain_row_{i}")
+        for pair in range(pairs):
+            m.d.comb += Cat(self.o[2 * pair], self.o[2 * pair + 1]).eq(data[pair])
+        return m
+
+    def _staggered(self, m: Module, value: Value, name: str, parts: int, width: int) -> list[Value]:
+        """Return the operands of each row or lane pair ``n``, product ``k`` ``1 + k + n`` late."""
+        products = [delay(m, value.word_select(k, width * parts), 1 + k, name=f"{name}_product_{k}")
+                    for k in range(self.depth)]
+        return [delay(m, Cat(product.word_select(n, width) for product in products), n,
+                      name=f"{name}_part_{n}") for n in range(parts)]

@@ -1,0 +1,123 @@
+"""The cell of the systolic array: two lanes of one output row, with their accumulators."""
+
+from __future__ import annotations
+
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from .delay import delay
+from .dsp48e2 import Cascade
+
+__all__ = ["Cell", "drain_layout", "tag_layout"]
+
+
+def tag_layout(contexts: int) -> data.StructLayout:
+    """Tag of a step: what the accumulator does with its sum of products.
+
+    ``first`` starts a new total, from the context if ``accumulate``, otherwise from 0; other steps
+    add to the total so far. ``last`` stores the total in the context. In a cycle without a step
+    ``last`` is 0 and nothing else matters.
+    """
+    return data.StructLayout({
+        "first":      1,
+        "last":       1,
+        "accumulate": 1,
+        "context":    range(contexts),
+    })
+
+
+def drain_layout(contexts: int) -> data.StructLayout:
+    """Command to drain a context, if ``valid``."""
+    return data.StructLayout({"valid": 1, "context": range(contexts)})
+
+
+class Cell(wiring.Component):
+    """A :class:`~heddle.rtl.dsp48e2.Cascade`, two accumulators and their contexts.
+
+    Everything that enters leaves to a neighbour one cycle later: ``a``, ``tag`` and ``drain`` to
+    the next pair of lanes, ``b`` and ``data`` to the next row. The operands of product ``k`` of a
+    step come ``k`` cycles after those of product 0, its tag :meth:`tag_delay` cycles after them.
+
+    ``next_data`` is ``data`` of the cycle before, or after a drain command both lanes of the
+    context. A context holds the total of a step with ``last`` for commands and accumulating tags
+    that come at least :attr:`settle` cycles after the tag of this step.
+
+    Parameters
+    ----------
+    depth : :class:`int`
+        Products a step.
+    contexts : :class:`int`
+        Totals that the cell can hold, a power of two.
+
+    Members
+    -------
+    a : :py:`In(8 * depth)`
+    b : :py:`In(16 * depth)`
+        Operands, as in the cascade.
+    tag : :py:`In(tag_layout(contexts))`
+    drain : :py:`In(drain_layout(contexts))`
+    data : :py:`In(64)`
+        Drained totals of the rows above, 32 bits a lane.
+    next_a, next_b, next_tag, next_drain, next_data : Out
+        The same for the neighbours.
+    """
+
+    settle = 3
+    """Least cycles from the tag of a last step to the use of its context."""
+
+    def __init__(self, depth: int, contexts: int):
+        self.depth = depth
+        self.contexts = contexts
+        shapes = {
+            "a":     8 * depth,
+            "b":     16 * depth,
+            "tag":   tag_layout(contexts),
+            "drain": drain_layout(contexts),
+            "data":  64,
+        }
+        super().__init__({name: In(shape) for name, shape in shapes.items()}
+                         | {f"next_{name}": Out(shape) for name, shape in shapes.items()})
+
+    @property
+    def module_name(self) -> str:
+        """Name of the module that all equal cells share."""
+        return f"heddle_cell_d{self.depth}_c{self.contexts}"
+
+    @staticmethod
+    def tag_delay(depth: int) -> int:
+        """Return the cycles from the operands of product 0 of a step to its tag."""
+        return depth + 2
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.cascade = cascade = Cascade(self.depth)
+        m.submodules.contexts = contexts = memory.Memory(
+            shape=64, depth=self.contexts, init=[], attrs={"ram_style": "distributed"})
+        stored = contexts.write_port()
+        fetched = contexts.read_port(domain="comb")
+        drained = contexts.read_port(domain="comb")
+
+        tag = delay(m, self.tag, name="tag")
+        done = delay(m, tag, name="done")
+        base = delay(m, Mux(self.tag.accumulate, fetched.data, 0), name="base")
+        totals = [Signal(signed(32), name=f"total_{lane}", reset_less=True) for lane in range(2)]
+        for lane, total in enumerate(totals):
+            start = Mux(tag.first, base.word_select(lane, 32).as_signed(), total)
+            m.d.sync += total.eq(start + cascade.sums[lane])
+        m.d.comb += [
+            cascade.a.eq(self.a),
+            cascade.b.eq(self.b),
+            fetched.addr.eq(self.tag.context),
+            stored.addr.eq(done.context),
+            stored.data.eq(Cat(totals)),
+            stored.en.eq(done.last),
+            drained.addr.eq(self.drain.context),
+            self.next_a.eq(cascade.next_a),
+            self.next_b.eq(cascade.next_b),
+            self.next_tag.eq(tag),
+            self.next_drain.eq(delay(m, self.drain, name="drain")),
+            self.next_data.eq(delay(m, Mux(self.drain.valid, drained.data, self.data),
+                                    name="data")),
+        ]
+        return m

@@ -1,0 +1,134 @@
+# amaranth: UnusedElaboratable=no
+"""The array against sums of products, with every distance at its least."""
+
+import random
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from heddle.rtl.array import Array
+from heddle.rtl.export import verilog
+from heddle.sim.vectors import DSP48E2, play_vectors
+
+SIZES = [(2, 2, 1, 2), (4, 4, 2, 4), (4, 8, 4, 8), (16, 2, 2, 4)]
+
+
+def random_schedule(dut, segments, seed):
+    """Return inputs of each cycle, drained totals by cycle, and the distances that occur.
+
+    Segments and drains come as early as the array allows, or a few cycles later.
+    """
+    rng = np.random.default_rng(seed)
+    inputs = defaultdict(dict)
+    totals = np.zeros((dut.contexts, dut.rows, dut.lanes), np.int32)
+    drained, distances = {}, defaultdict(set)
+    last, drain = {}, {}
+    cycle, next_drain = 0, 0
+    for _ in range(segments):
+        context = int(rng.integers(dut.contexts))
+        steps = int(rng.integers(1, 6))
+        accumulate = context in last and rng.random() < 0.5
+        start = cycle + int(rng.choice((0, 0, 1, 5)))
+        if accumulate:
+            start = max(start, last[context] + dut.accumulate_distance)
+            distances["accumulate"].add(start - last[context])
+        if context in drain:
+            start = max(start, drain[context] + dut.reuse_distance - steps + 1)
+            distances["reuse"].add(start + steps - 1 - drain[context])
+        if not accumulate:
+            totals[context] = 0
+        for step in range(steps):
+            a = rng.choice((-127, 127, rng.integers(-127, 128)), (dut.depth, dut.rows))
+            b = rng.choice((-128, 127, rng.integers(-128, 128)), (dut.depth, dut.lanes))
+            totals[context] += a.T @ b
+            inputs[start + step].update(
+                a=int.from_bytes(a.astype(np.int8).tobytes(), "little"),
+                b=int.from_bytes(b.astype(np.int8).tobytes(), "little"),
+                tag=(step == 0) | (step == steps - 1) << 1 | accumulate << 2 | context << 3)
+        cycle = start + steps
+        last[context] = cycle - 1
+        if rng.random() < 0.6:
+            when = max(next_drain, last[context] + dut.drain_distance)
+            when += int(rng.choice((0, 0, 0, 2)))
+            distances["drain"].add(when - last[context])
+            distances["drains"].add(when - next_drain)
+            inputs[when]["drain"] = 1 | context << 1
+            drained[when] = totals[context].copy()
+            drain[context], next_drain = when, when + dut.rows
+    return fill_gaps(dut, inputs, seed), drained, distances
+
+
+def fill_gaps(dut, inputs, seed):
+    """Return a list of inputs with noise in every cycle without a step."""
+    rng = random.Random(seed)
+    noise = [{"a": rng.getrandbits(8 * dut.depth * dut.rows),
+              "b": rng.getrandbits(8 * dut.depth * dut.lanes),
+              "tag": rng.getrandbits(3 + (dut.contexts - 1).bit_length()) & ~2,
+              "drain": rng.getrandbits(1) and rng.randrange(dut.contexts) << 1}
+             for _ in range(max(inputs) + dut.drain_latency + dut.rows + dut.lanes)]
+    return [{**gap, **inputs.get(cycle, {})} for cycle, gap in enumerate(noise)]
+
+
+def check(dut, outputs, drained):
+    """Compare the outputs of each cycle with the totals that must show."""
+    for when, totals in drained.items():
+        for row in range(dut.rows):
+            for lane in range(dut.lanes):
+                shown = outputs[when + dut.drain_latency + row + lane // 2][lane]
+                assert shown == totals[row, lane], (when, row, lane)
+
+
+def simulate(dut, inputs):
+    outputs = []
+
+    async def bench(ctx):
+        for now in inputs:
+            ctx.set(dut.a, now["a"])
+            ctx.set(dut.b, now["b"])
+            ctx.set(dut.tag.as_value(), now["tag"])
+            ctx.set(dut.drain.as_value(), now["drain"])
+            outputs.append([ctx.get(lane) for lane in dut.o])
+            await ctx.tick()
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    return outputs
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_random_schedule(size):
+    dut = Array(*size)
+    inputs, drained, distances = random_schedule(dut, 60, seed=sum(size))
+    assert len(drained) > 20
+    assert min(distances["accumulate"]) == dut.accumulate_distance
+    assert min(distances["drain"]) == dut.drain_distance
+    assert min(distances["drains"]) == 0
+    if dut.reuse_distance:
+        assert min(distances["reuse"]) == dut.reuse_distance
+    check(dut, simulate(dut, inputs), drained)
+
+
+@pytest.mark.parametrize("technology", ["generic", "xilinx"])
+def test_verilog(technology):
+    dut = Array(4, 8, 4, 8)
+    inputs, drained, _ = random_schedule(dut, 500, seed=1)
+    played = play_vectors(dut, inputs, technology, [DSP48E2])
+    outputs = [[0] * 8] + [[row[f"o_{lane}"] for lane in range(8)] for row in played]
+    check(dut, np.array(outputs, np.uint32).view(np.int32), drained)
+
+
+def test_each_cell_is_written_once():
+    text = verilog(Array(4, 8, 4, 8), "array", "xilinx")
+    assert text.count("DSP48E2 #(") == 4
+    assert text.count("heddle_cell_d4_c8 cell_") == 4
+    assert text.count("heddle_row_p4_d4_c8 row_") == 4
+
+
+@pytest.mark.parametrize("lanes", [0, 3])
+def test_lanes_must_be_even(lanes):
+    with pytest.raises(ValueError, match=f"lanes must be an even number, not {lanes}: two lanes"):
+        Array(4, lanes, 2, 4)
