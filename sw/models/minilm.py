@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from safetensors.numpy import load_file
 
 from .bert import Encoder, LayerTrace
 
@@ -43,7 +44,7 @@ class MiniLM:
     Raises
     ------
     ModuleNotFoundError
-        If the weights or the libraries that read them are not installed.
+        If the weights or the tokenizer are not installed.
     """
 
     limit = 256
@@ -52,11 +53,10 @@ class MiniLM:
     def __init__(self, dtype: DTypeLike = np.float64) -> None:
         folder = _folder()
         try:
-            from safetensors.numpy import load_file
             from tokenizers import Tokenizer
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f"Reading MiniLM needs the package {error.name!r}; install "
-                                      "it with 'pip install heddle[demo]'") from error
+            raise ModuleNotFoundError("Reading MiniLM needs the package 'tokenizers'; install it "
+                                      "with 'pip install heddle[demo]'") from error
         config = json.loads((folder / "config.json").read_text())
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
