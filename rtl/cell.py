@@ -100,11 +100,11 @@ class Cell(wiring.Component):
 
         tag = delay(m, self.tag, name="tag")
         done = delay(m, tag, name="done")
-        base = delay(m, Mux(self.tag.accumulate, fetched.data, 0), name="base")
+        base = delay(m, fetched.data, name="base")
         totals = [Signal(signed(32), name=f"total_{lane}", reset_less=True) for lane in range(2)]
         for lane, total in enumerate(totals):
-            start = Mux(tag.first, base.word_select(lane, 32).as_signed(), total)
-            m.d.sync += total.eq(start + cascade.sums[lane])
+            held = Mux(tag.accumulate, base.word_select(lane, 32).as_signed(), 0)
+            m.d.sync += total.eq(Mux(tag.first, held, total) + cascade.sums[lane])
         m.d.comb += [
             cascade.a.eq(self.a),
             cascade.b.eq(self.b),
