@@ -121,6 +121,7 @@ class Drain(wiring.Component):
     -------
     tiles : :py:`In(stream.Signature(tile_layout(pool_bits)))`
         Tiles in the order of their contexts: tile ``n`` is in context ``n`` modulo ``contexts``.
+        Always ready while no more than ``contexts`` tiles are accepted but not ``freed``.
     command : :py:`Out(command_layout(contexts))`
         To the array.
     i : :py:`In(signed(32)).array(lanes)`
@@ -210,7 +211,8 @@ class Drain(wiring.Component):
 
     def _queue(self, m: Module) -> None:
         """Deal each tile to the prefetch of its parameters, the control and the writer."""
-        channels = StreamFifo(self._channels.i.p.shape(), depth=self.contexts)
+        # One place more than tiles wait, as the queue is ready again only when its output moved on.
+        channels = StreamFifo(self._channels.i.p.shape(), depth=self.contexts + 1)
         targets = StreamFifo(self._writer.target.p.shape(), depth=self._in_flight)
         m.submodules.addresses, m.submodules.targets = channels, targets
         wiring.connect(m, channels.o, self._channels.i)
