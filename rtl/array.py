@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import *
+from amaranth.hdl import Cat, Const, Module, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 

@@ -115,7 +115,7 @@ class Cascade(wiring.Component):
     def _plain(self, m: Module, a: list[Value], b: list[Value]) -> list[Value]:
         sums = []
         for lane in range(2):
-            total = Const(0)
+            total: Value = Const(0)
             for k in range(self.depth):
                 product = delay(m, a[k] * b[2 * k + lane], name=f"product_{lane}_{k}")
                 partial = Signal(signed(_FIELD), name=f"partial_{lane}_{k}", reset_less=True)
@@ -129,7 +129,7 @@ class Cascade(wiring.Component):
         # The first DSP starts from half the range of the lower field, so that this never borrows
         # from the upper one: the upper sum is right as it is, the lower one without its sign bit.
         half = Const(1 << _FIELD - 1, 48)
-        cascade = Const(0, 48)
+        cascade: Value = Const(0, 48)
         for k in range(self.depth):
             total, next_cascade = Signal(48, name=f"p_{k}"), Signal(48, name=f"pcout_{k}")
             ports = {

@@ -1,4 +1,4 @@
-"""Plays vectors through a single component in Verilator."""
+"""Plays vectors through a single component, in Verilator or in Amaranth's own simulator."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
 
 from ..rtl.export import verilog
 from ..rtl.target import flat_ports
@@ -47,7 +48,7 @@ class _Packed(wiring.Component):
 
 
 def play_vectors(component: wiring.Component, vectors: Iterable[Mapping[str, int]],
-                 technology: str = "generic", sources: Sequence[Path] = ()
+                 technology: str | None = None, sources: Sequence[Path] = ()
                  ) -> list[dict[str, int]]:
     """Return what the outputs of a component show after each clock edge.
 
@@ -57,17 +58,43 @@ def play_vectors(component: wiring.Component, vectors: Iterable[Mapping[str, int
         The component, with at least one register.
     vectors
         Inputs of each cycle, by flat port name and as unsigned numbers; those left out are 0.
-    technology : :class:`str`
-        Technology to export the component for.
+    technology : :class:`str`, optional
+        Technology to export the component for, to be simulated by Verilator; if there is none,
+        Amaranth simulates it, which is slower but needs no build.
     sources
-        Verilog files that the component needs.
+        Verilog files that the exported component needs.
     """
     packed = _Packed(component)
-    program = build_program(verilog(packed, "vectors", technology), "vectors", [_DRIVER, *sources])
+    words = [_pack(vector, packed.inputs) for vector in vectors]
+    if technology is None:
+        played = _simulate(packed, words)
+    else:
+        text = verilog(packed, "vectors", technology)
+        played = _run(build_program(text, "vectors", [_DRIVER, *sources]), packed, words)
+    return [_unpack(word, packed.outputs) for word in played]
+
+
+def _simulate(packed: _Packed, words: list[int]) -> list[int]:
+    played = []
+
+    async def bench(ctx):
+        for word in words:
+            ctx.set(packed.i, word)
+            await ctx.tick()
+            played.append(ctx.get(packed.o))
+
+    simulator = Simulator(packed)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return played
+
+
+def _run(program: Path, packed: _Packed, words: list[int]) -> list[int]:
     size = {name: -(-len(port) // 32) * 4 for name, port in (("i", packed.i), ("o", packed.o))}
     played = subprocess.run([program], check=True, stdout=subprocess.PIPE, input=b"".join(
-        _pack(vector, packed.inputs).to_bytes(size["i"], "little") for vector in vectors)).stdout
-    return [_unpack(int.from_bytes(played[n:n + size["o"]], "little"), packed.outputs)
+        word.to_bytes(size["i"], "little") for word in words)).stdout
+    return [int.from_bytes(played[n:n + size["o"]], "little")
             for n in range(0, len(played), size["o"])]
 
 
