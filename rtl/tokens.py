@@ -17,7 +17,8 @@ class TokenPort(wiring.Signature):
     Members
     -------
     available : :py:`In(32)`
-        Which counters hold a token. A token taken in one cycle still shows in the next.
+        Which counters hold a token. A token shows two cycles after it was given, and one taken in
+        one cycle still shows in the next.
     take : :py:`Out(32)`
         Counters to decrement this cycle.
     give : :py:`Out(32)`
@@ -54,7 +55,7 @@ class Tokens(wiring.Component):
                 m.d.sync += count.eq(count + 1)
             with m.If(take & ~give):
                 m.d.sync += count.eq(count - 1)
-            m.d.comb += self.port[waiter].available[number].eq(count.any())
+            m.d.sync += self.port[waiter].available[number].eq(count.any())
         return m
 
 
