@@ -12,6 +12,7 @@ from amaranth.sim import Simulator
 from heddle.rtl.channels import ChannelBuffer
 from heddle.rtl.drain import Drain, DrainControl
 from heddle.rtl.isa import Layout
+from heddle.rtl.lanes import Lanes
 from heddle.sim import golden
 
 SIZES = [(4, 4, 2), (4, 8, 4), (8, 16, 8), (4, 8, 2), (4, 16, 4), (8, 8, 8), (8, 8, 1)]
@@ -210,7 +211,7 @@ def test_timing_of_one_tile(settle, reuse, array_latency):
     bench.check(tiles)
     accepted, command = bench.accepted[0], bench.commands[0]
     assert command == accepted + settle if settle == 40 else command >= accepted + settle
-    last_row = command + array_latency + bench.dut._lanes.latency + rows - 1
+    last_row = command + array_latency + Lanes(lanes).latency + rows - 1
     assert bench.words[0][0] == last_row + 2
     given = bench.given[0][0]
     assert [n for n, busy in enumerate(bench.busy) if busy] == [*range(accepted + 1, given + 1)]
