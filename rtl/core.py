@@ -212,7 +212,7 @@ class Core(wiring.Component):
                         | (for_fill & (fill.blocked & _posted_by(Queue.LOAD)).any()))
         engines = (self._sequencer, load, fill, matmul, self._drain, store)
         m.d.comb += [
-            self.busy.eq(Cat(engine.busy for engine in engines).any() | self._held_gives.o.valid),
+            self.busy.eq(Cat(engine.busy for engine in engines).any() | self._held_gives.level.any()),
             self.quiet.eq(load.idle & store.idle),
             self.step.eq(issue.step),
             self.wait_drain.eq(issue.full),

@@ -32,6 +32,7 @@ class StreamFifo(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
+            "level": Out(range(depth + 1)),
         })
 
     def elaborate(self, platform) -> Module:
@@ -45,5 +46,6 @@ class StreamFifo(wiring.Component):
             Value.cast(self.o.payload).eq(queue.r_data),
             self.o.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.o.ready),
+            self.level.eq(queue.level),
         ]
         return m

@@ -103,6 +103,9 @@ class Geometry:
         if self.rows % self.depth:
             raise ValueError(f"rows must be a multiple of depth ({self.depth}), not {self.rows}: "
                              "a tile drained as an A operand fills whole words")
+        if self.word_bytes < 8:
+            raise ValueError("A word must hold the 8 bytes of a channel's parameters, but "
+                             f"depth × rows is {self.word_bytes}")
         if self.lanes > self.word_bytes:
             raise ValueError(f"lanes must be at most depth × rows = {self.word_bytes}, not "
                              f"{self.lanes}: a word holds whole vectors")
@@ -233,7 +236,7 @@ PRESETS: dict[str, Geometry] = {g.name: g for g in (
     Geometry(name="compact", rows=8, lanes=16, depth=8, contexts=16,
              scratchpad_bytes=512 << 10, scratchpad_banks=2, operand_steps=512,
              dma_ports=1, dma_bytes=16, clock_mhz_assumed=250),
-    # 128 MAC a cycle on 64 of the 156 multipliers of an ECP5-85F.
+    # 128 MAC a cycle on 128 of the 156 multipliers of an ECP5-85F.
     Geometry(name="ecp5", rows=4, lanes=8, depth=4, contexts=8,
              scratchpad_bytes=128 << 10, scratchpad_banks=1, operand_steps=512,
              dma_ports=1, dma_bytes=4, outstanding=2, address_bits=32, clock_mhz_assumed=50),

@@ -272,7 +272,7 @@ class Matmul(wiring.Component):
             m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
         m.d.comb += [
             self.blocked.eq(Mux(issuer.step | queue.o.valid, 0, segmenter.blocked)),
-            self.busy.eq(segmenter.busy | queue.o.valid | issuer.step),
+            self.busy.eq(segmenter.busy | queue.level.any() | issuer.step),
             self.retired.eq(segmenter.retired),
         ]
         return m

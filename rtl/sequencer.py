@@ -143,7 +143,7 @@ class Sequencer(wiring.Component):
             m.submodules[f"queue_{opcode.queue.name.lower()}"] = queue = StreamFifo(
                 instruction_layout(opcode), depth=self.DEPTH)
             wiring.connect(m, queue.o, wiring.flipped(getattr(self, opcode.queue.name.lower())))
-            waiting.append(queue.o.valid)
+            waiting.append(queue.level.any())
             m.d.comb += queue.i.payload.eq(fetch.o.payload)
             with m.If(fetch.o.payload[:4] == opcode):
                 m.d.comb += [legal.eq(1), queue.i.valid.eq(fetch.o.valid),
