@@ -13,7 +13,8 @@ from amaranth.hdl import unsigned
 from amaranth.lib import data
 
 __all__ = ["FORMATS", "INSTRUCTION_BYTES", "NO_TOKEN", "POSTS", "TOKENS", "WAITS", "Layout",
-           "Opcode", "Queue", "header_layout", "instruction_layout", "token", "token_name"]
+           "Opcode", "Queue", "header_layout", "instruction_layout", "queue_layout", "raw_layout",
+           "token", "token_name"]
 
 INSTRUCTION_BYTES = 64
 """Bytes of every instruction."""
@@ -36,7 +37,7 @@ class Queue(enum.IntEnum):
     FILL = 1
     """Copies from the scratchpad to the operand buffer."""
     COMPUTE = 2
-    """Matrix products on the array, with their drain back to the scratchpad."""
+    """Matrix products and attention on the array, with their drain back to the scratchpad."""
     STORE = 3
     """Transfers from the scratchpad to DRAM."""
 
@@ -44,15 +45,20 @@ class Queue(enum.IntEnum):
 class Opcode(enum.IntEnum):
     """The operations; each belongs to one queue."""
 
-    LOAD = 1
-    FILL = 2
-    MATMUL = 3
-    STORE = 4
+    LOAD = 1, Queue.LOAD
+    FILL = 2, Queue.FILL
+    MATMUL = 3, Queue.COMPUTE
+    STORE = 4, Queue.STORE
+    ATTEND = 5, Queue.COMPUTE
 
-    @property
-    def queue(self) -> Queue:
-        """The queue that executes the operation."""
-        return Queue(self - 1)
+    queue: Queue
+    """The queue that executes the operation."""
+
+    def __new__(cls, value: int, queue: Queue) -> Opcode:
+        opcode = int.__new__(cls, value)
+        opcode._value_ = value
+        opcode.queue = queue
+        return opcode
 
 
 class Layout(enum.IntEnum):
@@ -110,6 +116,12 @@ header_layout = data.StructLayout({
     Tokens given after the last iteration of the outermost loop, or after each one if ``each``.
 """
 
+raw_layout = data.StructLayout({
+    "header": header_layout,
+    "fields": unsigned(8 * INSTRUCTION_BYTES - header_layout.size),
+})
+"""All 512 bits of an instruction of any operation."""
+
 _transfer = {
     "dram":            (32, "Byte offset in the DRAM image of the first word; a multiple of a word."),
     "pool":            (24, "Scratchpad address of the first word."),
@@ -151,8 +163,41 @@ FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
         "layout":        (2, "How the drain lays a tile into words (:class:`Layout`)."),
     },
     Opcode.STORE: _transfer,
+    Opcode.ATTEND: {
+        "k":              (24, "Scratchpad address of the first key tile: ``steps`` words."),
+        "k_stride":       (24, "Words between key tiles."),
+        "k_head_stride":  (24, "Words between the keys of two groups of heads."),
+        "v":              (24, "Scratchpad address of the values of the first key tile and block."),
+        "v_stride":       (24, "Words between the values of key tiles, in a block of features."),
+        "v_block_stride": (24, "Words between the values of blocks of ``rows`` features."),
+        "v_head_stride":  (24, "Words between the values of two groups of heads."),
+        "q":              (16, "Step of the operand buffer where the first head's queries start."),
+        "q_head_stride":  (16, "Steps between the queries of heads."),
+        "group":          (8, "Consecutive heads that share their keys and values."),
+        "jobs":           (16, "Heads: the outer loop. More than 1 only with ``begin`` and ``end``."),
+        "tiles":          (16, "Tiles of ``rows`` keys a head; the inner loop."),
+        "steps":          (8, "Steps of ``depth`` features in a product of queries and keys."),
+        "blocks":         (8, "Blocks of ``rows`` features in the values and the output."),
+        "mask":           (24, "Scratchpad address of the first key tile's mask."),
+        "mask_stride":    (8, "Words between masks of key tiles; all heads have the same masks."),
+        "masked":         (1, "Key tiles have masks; otherwise all keys are visible."),
+        "c":              (24, "Scratchpad address of the first drained tile."),
+        "c_stride":       (24, "Words between drained blocks."),
+        "c_part_stride":  (24, "Words between the ``rows``-token parts of a tile, layout BLOCKS."),
+        "c_head_stride":  (24, "Words between the drained outputs of heads."),
+        "layout":         (2, "How the drain lays a tile into words (:class:`Layout`)."),
+        "multiplier":     (17, "Of a product, to make a score: log2 with 7 fraction bits."),
+        "shift":          (2, "To the right after the multiplication: by 12 + 4 · ``shift``."),
+        "gain":           (17, "Multiplier of the mean of the values, to make the output."),
+        "gain_shift":     (6, "To the right after it."),
+        "begin":          (1, "The heads start here; otherwise the head before goes on."),
+        "end":            (1, "The heads end here and are drained; otherwise the head goes on."),
+    },
 }
-"""Fields of each operation, least significant first, after the header: width in bits and meaning."""
+"""Fields of each operation, least significant first, after the header: width in bits and meaning.
+
+ATTEND waits before its first key tile and posts after its end, whether or not ``each``.
+"""
 
 
 def instruction_layout(opcode: Opcode) -> data.StructLayout:
@@ -161,3 +206,9 @@ def instruction_layout(opcode: Opcode) -> data.StructLayout:
     members |= {name: unsigned(width) for name, (width, _) in FORMATS[opcode].items()}
     used = data.StructLayout(members).size  # type: ignore[arg-type]
     return data.StructLayout(members | {"unused": unsigned(8 * INSTRUCTION_BYTES - used)})  # type: ignore
+
+
+def queue_layout(queue: Queue) -> data.StructLayout:
+    """Return the layout of a queue's instructions: raw if the queue has several operations."""
+    opcodes = [opcode for opcode in Opcode if opcode.queue == queue]
+    return instruction_layout(opcodes[0]) if len(opcodes) == 1 else raw_layout
