@@ -38,8 +38,9 @@ class Geometry:
     """Products an output and cycle; the length of a DSP cascade."""
     candidates: int = 1
     """Candidates M of the fine N:M selector of each row; 1 leaves the selector out."""
-    contexts: int = 16
-    """Accumulators an output; so many tiles may be in flight between array and drain."""
+    contexts: int = 32
+    """Accumulators an output. Half of them take turns with the tiles of matrix products and of
+    scores; the other half hold attention outputs: of one head, and of the next one."""
     softmax_rows: int = 1
     """Rows drained from the array, and processed in the lanes, a cycle."""
     scratchpad_bytes: int
@@ -83,7 +84,7 @@ class Geometry:
             ("lanes", 2, 256, "the lanes work in pairs that share a DSP"),
             ("depth", 1, 8, "the 18-bit low field of a packed DSP product holds 8 INT8 products"),
             ("candidates", 1, 8, "a fine selector is at most 3 bits"),
-            ("contexts", 2, 32, "the accumulators are distributed RAM of 32 entries"),
+            ("contexts", 4, 32, "a quarter holds an attention output, in RAM of 32 entries"),
             ("softmax_rows", 1, 2, "an accumulator column has at most two drain chains"),
             ("operand_steps", 16, 65536, "instructions address it with 16 bits"),
             ("dma_ports", 1, 4, "a burst is dealt to one of at most 4 ports"),
@@ -109,6 +110,9 @@ class Geometry:
         if self.lanes > self.word_bytes:
             raise ValueError(f"lanes must be at most depth × rows = {self.word_bytes}, not "
                              f"{self.lanes}: a word holds whole vectors")
+        if self.lanes > 8 * self.depth:
+            raise ValueError(f"lanes must be at most 8 × depth = {8 * self.depth}, not "
+                             f"{self.lanes}: a word holds the mask bits of a tile")
         if self.word_bytes % self.dma_bytes:
             raise ValueError(f"dma_bytes must divide a word of {self.word_bytes} bytes, "
                              f"not {self.dma_bytes}")
@@ -173,6 +177,28 @@ class Geometry:
         return 8 * self.rows // self.word_bytes
 
     @property
+    def tile_steps(self) -> int:
+        """Steps in which the ``rows`` probabilities of a key tile go through the array."""
+        return self.rows // self.depth
+
+    # -- contexts ----------------------------------------------------------------------------------
+
+    @property
+    def ring_contexts(self) -> int:
+        """Contexts 0, 1, …: so many tiles of products or scores may be on their way to the drain."""
+        return self.contexts // 2
+
+    @property
+    def attention_blocks(self) -> int:
+        """Blocks of ``rows`` features that an attention output may have: those of one head."""
+        return self.contexts // 4
+
+    @property
+    def probability_slots(self) -> int:
+        """Key tiles whose scores or probabilities may be under way."""
+        return 16
+
+    @property
     def peak_macs_per_cycle(self) -> int:
         """Useful multiply-accumulates a cycle when the array never waits."""
         return self.rows * self.lanes * self.depth
@@ -188,6 +214,12 @@ class Geometry:
     def operand_bits(self) -> int:
         """Width of an operand buffer address."""
         return (self.operand_steps - 1).bit_length()
+
+    @property
+    def step_bits(self) -> int:
+        """Width of a step address, of the operand buffer or of the probabilities."""
+        probabilities = self.probability_slots * self.tile_steps
+        return max(self.operand_bits, (probabilities - 1).bit_length())
 
     @property
     def context_bits(self) -> int:
@@ -229,19 +261,19 @@ class Geometry:
 
 PRESETS: dict[str, Geometry] = {g.name: g for g in (
     # 4,096 MAC a cycle on 2,048 DSP48E2; four HP ports of a Zynq UltraScale+.
-    Geometry(name="zcu102", rows=16, lanes=32, depth=8, contexts=16,
+    Geometry(name="zcu102", rows=16, lanes=32, depth=8, contexts=32,
              scratchpad_bytes=2 << 20, scratchpad_banks=4, operand_steps=512,
              dma_ports=4, dma_bytes=16, clock_mhz_assumed=250),
     # 1,024 MAC a cycle, the size of the open peers.
-    Geometry(name="compact", rows=8, lanes=16, depth=8, contexts=16,
+    Geometry(name="compact", rows=8, lanes=16, depth=8, contexts=32,
              scratchpad_bytes=512 << 10, scratchpad_banks=2, operand_steps=512,
              dma_ports=1, dma_bytes=16, clock_mhz_assumed=250),
     # 128 MAC a cycle on 128 of the 156 multipliers of an ECP5-85F.
-    Geometry(name="ecp5", rows=4, lanes=8, depth=4, contexts=8,
+    Geometry(name="ecp5", rows=4, lanes=8, depth=4, contexts=16,
              scratchpad_bytes=128 << 10, scratchpad_banks=1, operand_steps=512,
              dma_ports=1, dma_bytes=4, outstanding=2, address_bits=32, clock_mhz_assumed=50),
     # A few cells, for tests in seconds; two vectors a word, two ports, short bursts.
-    Geometry(name="tiny", rows=4, lanes=4, depth=2, contexts=4,
+    Geometry(name="tiny", rows=4, lanes=4, depth=2, contexts=8,
              scratchpad_bytes=8 << 10, scratchpad_banks=2, operand_steps=64,
              dma_ports=2, dma_bytes=4, burst_beats=4, outstanding=4, address_bits=32,
              clock_mhz_assumed=250),
