@@ -9,7 +9,18 @@ from amaranth.lib.wiring import In, Out
 from .delay import delay
 from .dsp48e2 import Cascade
 
-__all__ = ["Cell", "drain_layout", "tag_layout"]
+__all__ = ["NEUTRAL_SHIFT", "Cell", "drain_layout", "scale_layout", "tag_layout"]
+
+NEUTRAL_SHIFT = 11
+"""Shift of a :data:`scale_layout` that leaves the sums as they are."""
+
+scale_layout = data.StructLayout({"shift": 5, "raise": 2})
+"""Scale of a lane in a step.
+
+The sum of products ``x`` counts as ``x·2^(11 - shift)``, a half rounded up. A total that is
+continued from a context begins as the context shifted right by ``8 * raise`` bits, rounded down; if
+``raise`` is 3, it begins as 0.
+"""
 
 
 def tag_layout(contexts: int) -> data.StructLayout:
@@ -36,8 +47,9 @@ class Cell(wiring.Component):
     """A :class:`~heddle.rtl.dsp48e2.Cascade`, two accumulators and their contexts.
 
     Everything that enters leaves to a neighbour one cycle later: ``a``, ``tag`` and ``drain`` to
-    the next pair of lanes, ``b`` and ``data`` to the next row. The operands of product ``k`` of a
-    step come ``k`` cycles after those of product 0, its tag :meth:`tag_delay` cycles after them.
+    the next pair of lanes, ``b`` and ``scale`` to the next row, ``data`` to the next row but one.
+    The operands of product ``k`` of a step come ``k`` cycles after those of product 0, its scale
+    :meth:`scale_delay` and its tag :meth:`tag_delay` cycles after them.
 
     ``next_data`` is ``data`` of the cycle before, or after a drain command both lanes of the
     context. A context holds the total of a step with ``last`` for commands and accumulating tags
@@ -55,11 +67,13 @@ class Cell(wiring.Component):
     a : :py:`In(8 * depth)`
     b : :py:`In(16 * depth)`
         Operands, as in the cascade.
+    scale : :py:`In(data.ArrayLayout(scale_layout, 2))`
+        Scale of each lane.
     tag : :py:`In(tag_layout(contexts))`
     drain : :py:`In(drain_layout(contexts))`
     data : :py:`In(64)`
         Drained totals of the rows above, 32 bits a lane.
-    next_a, next_b, next_tag, next_drain, next_data : Out
+    next_a, next_b, next_scale, next_tag, next_drain, next_data : Out
         The same for the neighbours.
     """
 
@@ -72,6 +86,7 @@ class Cell(wiring.Component):
         shapes = {
             "a":     8 * depth,
             "b":     16 * depth,
+            "scale": data.ArrayLayout(scale_layout, 2),
             "tag":   tag_layout(contexts),
             "drain": drain_layout(contexts),
             "data":  64,
@@ -85,9 +100,14 @@ class Cell(wiring.Component):
         return f"heddle_cell_d{self.depth}_c{self.contexts}"
 
     @staticmethod
+    def scale_delay(depth: int) -> int:
+        """Return the cycles from the operands of product 0 of a step to its scale."""
+        return depth + 2
+
+    @staticmethod
     def tag_delay(depth: int) -> int:
         """Return the cycles from the operands of product 0 of a step to its tag."""
-        return depth + 2
+        return depth + 4
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -98,13 +118,11 @@ class Cell(wiring.Component):
         fetched = contexts.read_port(domain="comb")
         drained = contexts.read_port(domain="comb")
 
+        scale = delay(m, self.scale, name="scale")
         tag = delay(m, self.tag, name="tag")
         done = delay(m, tag, name="done")
-        base = delay(m, fetched.data, name="base")
-        totals = [Signal(signed(32), name=f"total_{lane}", reset_less=True) for lane in range(2)]
-        for lane, total in enumerate(totals):
-            held = Mux(tag.accumulate, base.word_select(lane, 32).as_signed(), 0)
-            m.d.sync += total.eq(Mux(tag.first, held, total) + cascade.sums[lane])
+        totals = [self._total(m, lane, cascade.sums[lane], scale[lane], tag,
+                              fetched.data.word_select(lane, 32).as_signed()) for lane in range(2)]
         m.d.comb += [
             cascade.a.eq(self.a),
             cascade.b.eq(self.b),
@@ -115,9 +133,24 @@ class Cell(wiring.Component):
             drained.addr.eq(self.drain.context),
             self.next_a.eq(cascade.next_a),
             self.next_b.eq(cascade.next_b),
+            self.next_scale.eq(scale),
             self.next_tag.eq(tag),
             self.next_drain.eq(delay(m, self.drain, name="drain")),
             self.next_data.eq(delay(m, Mux(self.drain.valid, drained.data, self.data),
                                     name="data")),
         ]
         return m
+
+    @staticmethod
+    def _total(m: Module, lane: int, products: Value, scale: data.View, tag: data.View,
+               context: Value) -> Value:
+        """Return the total of a lane; the tag comes two cycles after the sum of products."""
+        fine, coarse = scale.shift[:3], delay(m, scale.shift[3:], name=f"coarse_{lane}")
+        shifted = delay(m, (products << 7) >> fine, name=f"shifted_{lane}")
+        twice = delay(m, (shifted << 5) >> (coarse << 3), name=f"twice_{lane}")
+        raised = delay(m, scale["raise"], name=f"raised_{lane}")
+        base = delay(m, Mux(raised == 3, 0, context >> (raised << 3)), name=f"base_{lane}")
+        total = Signal(signed(32), name=f"total_{lane}", reset_less=True)
+        start = Mux(tag.first, Mux(tag.accumulate, base, 0), total)
+        m.d.sync += total.eq(start + twice[1:].as_signed() + twice[0])  # one adder with a carry-in
+        return total

@@ -4,13 +4,18 @@ import random
 
 import pytest
 
-from heddle.rtl.cell import Cell
+from heddle.rtl.cell import NEUTRAL_SHIFT, Cell
 from heddle.sim.vectors import DSP48E2, play_vectors
 
 
 def signed(value, bits):
     value &= (1 << bits) - 1
     return value - (value >> bits - 1 << bits)
+
+
+def scaled(total, shift):
+    twice = (total << 12) >> shift
+    return (twice >> 1) + (twice & 1)
 
 
 def random_inputs(depth, contexts, cycles):
@@ -22,11 +27,16 @@ def random_inputs(depth, contexts, cycles):
         return [rng.choice(corners) if rng.random() < 0.3 else rng.randint(lowest, 127)
                 for _ in range(count)]
 
-    inputs = [{"a": 0, "b": 0, "tag": 1, "drain": 0, "data": 0}] * (depth + 4)  # fills the pipeline
+    def some_scale():
+        return rng.choice((0, NEUTRAL_SHIFT, 31, rng.randrange(32))) | rng.randrange(4) << 5
+
+    # The first cycles fill the pipeline.
+    inputs = [{"a": 0, "b": 0, "scale": 0, "tag": 1, "drain": 0, "data": 0}] * (depth + 6)
     for _ in range(cycles):
         inputs.append({
             "a":     int.from_bytes(bytes(v & 0xff for v in some_bytes(depth, -127)), "little"),
             "b":     int.from_bytes(bytes(v & 0xff for v in some_bytes(2 * depth, -128)), "little"),
+            "scale": some_scale() | some_scale() << 7,
             "tag":   rng.getrandbits(3) | rng.randrange(contexts) << 3,
             "drain": rng.getrandbits(1) | rng.randrange(contexts) << 1,
             "data":  rng.getrandbits(64),
@@ -38,6 +48,10 @@ def model(depth, contexts, inputs):
     """Return ``next_data`` of each cycle."""
     def operand(cycle, name, byte):
         return signed(inputs[cycle][name] >> 8 * byte, 8) if cycle >= 0 else 0
+
+    def scale(cycle, lane):
+        both = inputs[cycle]["scale"] >> 7 * lane if cycle >= 0 else 0
+        return both & 31, both >> 5 & 3
 
     def sums(cycle):
         start = cycle - depth - 3
@@ -51,19 +65,26 @@ def model(depth, contexts, inputs):
         lanes = stored[now["drain"] >> 1]
         drained = (lanes[1] & 0xffffffff) << 32 | lanes[0] & 0xffffffff
         shown.append(drained if now["drain"] & 1 else now["data"])
-        next_base = list(stored[now["tag"] >> 3]) if now["tag"] & 4 else [0, 0]
+        next_base = [0, 0]
+        if now["tag"] & 4:
+            raises = [scale(cycle - 2, lane)[1] for lane in range(2)]
+            next_base = [total >> 8 * r if r < 3 else 0
+                         for total, r in zip(stored[now["tag"] >> 3], raises, strict=True)]
         if done & 2:
             stored[done >> 3] = list(total)
-        total = [s + t for s, t in zip(base if tag & 1 else total, sums(cycle), strict=True)]
+        start = base if tag & 1 else total
+        total = [signed(start[lane] + scaled(s, scale(cycle - 3, lane)[0]), 32)
+                 for lane, s in enumerate(sums(cycle - 2))]
         base = next_base
     return shown
 
 
 @pytest.mark.parametrize(("depth", "contexts", "technology"), [
-    (2, 4, None), (8, 16, None), (2, 4, "xilinx"), (8, 16, "xilinx")])
+    (2, 4, None), (8, 32, None), (2, 4, "generic"), (2, 4, "xilinx"), (8, 32, "generic"),
+    (8, 32, "xilinx")])
 def test_random_inputs(depth, contexts, technology):
     inputs = random_inputs(depth, contexts, 1000)
     played = play_vectors(Cell(depth, contexts), inputs, technology, [DSP48E2])
     assert [row["next_data"] for row in played] == model(depth, contexts, inputs)
-    for name in ("a", "b", "tag", "drain"):
+    for name in ("a", "b", "scale", "tag", "drain"):
         assert [row[f"next_{name}"] for row in played] == [row[name] for row in inputs]
