@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Value, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .cell import Cell, drain_layout, tag_layout
+from .cell import Cell, drain_layout, scale_layout, tag_layout
 from .delay import delay
 from .target import place
 
@@ -27,7 +27,7 @@ class Row(wiring.Component):
     -------
     a, tag, drain : In
         As of the first cell.
-    b, data, next_b, next_data
+    b, scale, data, next_b, next_scale, next_data
         As of the cells, an array over these.
     """
 
@@ -35,15 +35,13 @@ class Row(wiring.Component):
         self.pairs = pairs
         self.depth = depth
         self.contexts = contexts
+        columns = {"b": 16 * depth, "scale": data.ArrayLayout(scale_layout, 2), "data": 64}
         super().__init__({
-            "a":         In(8 * depth),
-            "tag":       In(tag_layout(contexts)),
-            "drain":     In(drain_layout(contexts)),
-            "b":         In(16 * depth).array(pairs),
-            "next_b":    Out(16 * depth).array(pairs),
-            "data":      In(64).array(pairs),
-            "next_data": Out(64).array(pairs),
-        })
+            "a":     In(8 * depth),
+            "tag":   In(tag_layout(contexts)),
+            "drain": In(drain_layout(contexts)),
+        } | {name: In(shape).array(pairs) for name, shape in columns.items()}
+          | {f"next_{name}": Out(shape).array(pairs) for name, shape in columns.items()})
 
     @property
     def module_name(self) -> str:
@@ -61,8 +59,10 @@ class Row(wiring.Component):
                 cell.tag.eq(tag),
                 cell.drain.eq(drain),
                 cell.b.eq(self.b[pair]),
+                cell.scale.eq(self.scale[pair]),
                 cell.data.eq(self.data[pair]),
                 self.next_b[pair].eq(cell.next_b),
+                self.next_scale[pair].eq(cell.next_scale),
                 self.next_data[pair].eq(cell.next_data),
             ]
             a, tag, drain = cell.next_a, cell.next_tag, cell.next_drain
@@ -73,19 +73,20 @@ class Array(wiring.Component):
     """``rows × lanes`` accumulators that each add ``depth`` products a cycle.
 
     A step adds ``Σk a[k][row]·b[k][lane]`` to the total of each output, as its tag says (see
-    :func:`~heddle.rtl.cell.tag_layout`). Each cycle may bring a step; nothing ever stops. Weights
-    ``a`` walk across the lanes, activations ``b`` down the rows, and the array delays its operands
-    at the edges so that the right ones meet.
+    :func:`~heddle.rtl.cell.tag_layout`) and with the scale of the lane (see
+    :data:`~heddle.rtl.cell.scale_layout`). Each cycle may bring a step; nothing ever stops. Weights
+    ``a`` walk across the lanes, activations ``b`` and scales down the rows, and the array delays
+    them at the edges so that the right ones meet.
 
-    A drain command makes one context of all outputs leave, row by row, without a pause of the
-    steps. Commands are at least ``rows`` cycles apart. The context stays as it is.
+    A drain command makes one context of all outputs leave, two rows a cycle, without a pause of the
+    steps. Commands are at least ``rows / 2`` cycles apart. The context stays as it is.
 
     No register is reset: what is in the array when it is reset runs through to its end.
 
     Parameters
     ----------
     rows : :class:`int`
-        Outputs along A.
+        Outputs along A, an even number.
     lanes : :class:`int`
         Outputs along B, an even number.
     depth : :class:`int`
@@ -99,21 +100,32 @@ class Array(wiring.Component):
         Weights: byte ``k * rows + row``.
     b : :py:`In(8 * depth * lanes)`
         Activations: byte ``k * lanes + lane``.
+    scale : :py:`In(scale_layout).array(lanes)`
+        Scale of each lane in the step whose operands come in the same cycle.
     tag : :py:`In(tag_layout(contexts))`
-        Tag of the step whose operands come in the same cycle.
+        Tag of this step.
     drain : :py:`In(drain_layout(contexts))`
         Command to drain a context.
-    o : :py:`Out(signed(32)).array(lanes)`
-        Drained totals. Lanes 0 and 1 have row 0 :attr:`drain_latency` cycles after the command and
-        a further row every cycle; each further pair of lanes is one cycle later.
+    o : :py:`Out(signed(32)).array(2, lanes)`
+        Drained totals of an even row and of the odd one after it. Lanes 0 and 1 have rows 0 and 1
+        :attr:`drain_latency` cycles after the command and two further rows every cycle; each
+        further pair of lanes is one cycle later.
 
     Raises
     ------
     ValueError
-        If ``lanes`` is odd.
+        If ``rows`` or ``lanes`` is odd.
     """
 
+    accumulate_distance = Cell.settle
+    """Least cycles from a step with ``last`` to a step that accumulates on its context."""
+
+    reuse_distance = 0
+    """Least cycles from a drain command to a step with ``last`` of the same context."""
+
     def __init__(self, rows: int, lanes: int, depth: int, contexts: int):
+        if rows < 2 or rows % 2:
+            raise ValueError(f"rows must be an even number, not {rows}: two rows drain in a cycle")
         if lanes < 2 or lanes % 2:
             raise ValueError(f"lanes must be an even number, not {lanes}: two lanes share a "
                              "multiplier")
@@ -125,8 +137,9 @@ class Array(wiring.Component):
             "a":     In(8 * depth * rows),
             "b":     In(8 * depth * lanes),
             "tag":   In(tag_layout(contexts)),
+            "scale": In(scale_layout).array(lanes),
             "drain": In(drain_layout(contexts)),
-            "o":     Out(signed(32)).array(lanes),
+            "o":     Out(signed(32)).array(2, lanes),
         })
 
     @property
@@ -135,42 +148,37 @@ class Array(wiring.Component):
 
     @property
     def drain_latency(self) -> int:
-        """Cycles from a drain command to row 0 of lanes 0 and 1."""
-        return self.rows
+        """Cycles from a drain command to rows 0 and 1 of lanes 0 and 1."""
+        return self.rows // 2
 
     @property
     def drain_distance(self) -> int:
         """Least cycles from a step with ``last`` to the drain command of its context."""
-        return self._tag_delay + Cell.settle
-
-    @property
-    def accumulate_distance(self) -> int:
-        """Least cycles from a step with ``last`` to a step that accumulates on its context."""
-        return Cell.settle
-
-    @property
-    def reuse_distance(self) -> int:
-        """Least cycles from a drain command to a step with ``last`` of the same context."""
-        return max(0, self.rows - self.drain_distance)
+        # An odd row has its tag a cycle after the even one, but both have the command at once.
+        return self._tag_delay + Cell.settle + 1
 
     def elaborate(self, platform) -> Module:
         m = Module()
         pairs = self.lanes // 2
         a = self._staggered(m, self.a, "a", self.rows, 8)
         b = self._staggered(m, self.b, "b", pairs, 16)
+        scale = self._staggered_scales(m, pairs)
         tag, drain = delay(m, self.tag, self._tag_delay, name="tag"), self.drain
-        data = [Const(0, 64)] * pairs
+        above, drained = [Const(0, 64)] * pairs, [Const(0, 64)] * pairs
         for i in range(self.rows):
             row = Row(pairs, self.depth, self.contexts)
             m.submodules[f"row_{i}"] = place(row, platform)
             m.d.comb += [row.a.eq(a[i]), row.tag.eq(tag), row.drain.eq(drain)]
             for pair in range(pairs):
-                m.d.comb += [row.b[pair].eq(b[pair]), row.data[pair].eq(data[pair])]
-            b, data = row.next_b, row.next_data
+                m.d.comb += [row.b[pair].eq(b[pair]), row.scale[pair].eq(scale[pair]),
+                             row.data[pair].eq(above[pair])]
+            b, scale, above, drained = row.next_b, row.next_scale, drained, row.next_data
             tag = delay(m, tag, name=f"tag_row_{i}")
-            drain = delay(m, drain, 2, name=f"drain_row_{i}")
-        for pair in range(pairs):
-            m.d.comb += Cat(self.o[2 * pair], self.o[2 * pair + 1]).eq(data[pair])
+            if i % 2:
+                drain = delay(m, drain, 2, name=f"drain_row_{i}")
+        for o, totals in zip(self.o, (above, drained), strict=True):
+            for pair in range(pairs):
+                m.d.comb += Cat(o[2 * pair], o[2 * pair + 1]).eq(totals[pair])
         return m
 
     def _staggered(self, m: Module, value: Value, name: str, parts: int, width: int) -> list[Value]:
@@ -179,3 +187,9 @@ class Array(wiring.Component):
                     for k in range(self.depth)]
         return [delay(m, Cat(product.word_select(n, width) for product in products), n,
                       name=f"{name}_part_{n}") for n in range(parts)]
+
+    def _staggered_scales(self, m: Module, pairs: int) -> list[Value]:
+        """Return the scales of each lane pair, at the time at which the cells take them."""
+        delays = 1 + Cell.scale_delay(self.depth)
+        return [delay(m, Cat(self.scale[2 * n], self.scale[2 * n + 1]), delays + n,
+                      name=f"scale_part_{n}") for n in range(pairs)]

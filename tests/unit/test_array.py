@@ -8,10 +8,22 @@ import numpy as np
 import pytest
 
 from heddle.rtl.array import Array
+from heddle.rtl.cell import NEUTRAL_SHIFT
 from heddle.rtl.export import verilog
 from heddle.sim.vectors import DSP48E2, play_vectors
 
-SIZES = [(2, 2, 1, 2), (4, 4, 2, 4), (4, 8, 4, 8), (16, 2, 2, 4)]
+SIZES = [(2, 2, 1, 2), (4, 4, 2, 4), (4, 8, 4, 32), (16, 2, 2, 4)]
+
+
+def random_scales(rng, lanes):
+    """Return shifts and raises of one step."""
+    shifts = [rng.choice((0, NEUTRAL_SHIFT, 31, rng.integers(32))) for _ in range(lanes)]
+    return np.array(shifts), rng.integers(4, size=lanes)
+
+
+def scaled(sums, shifts):
+    twice = (sums.astype(np.int64) << 12) >> shifts
+    return (twice >> 1) + (twice & 1)
 
 
 def random_schedule(dut, segments, seed):
@@ -36,16 +48,20 @@ def random_schedule(dut, segments, seed):
         if context in drain:
             start = max(start, drain[context] + dut.reuse_distance - steps + 1)
             distances["reuse"].add(start + steps - 1 - drain[context])
-        if not accumulate:
-            totals[context] = 0
         for step in range(steps):
             a = rng.choice((-127, 127, rng.integers(-127, 128)), (dut.depth, dut.rows))
             b = rng.choice((-128, 127, rng.integers(-128, 128)), (dut.depth, dut.lanes))
-            totals[context] += a.T @ b
+            shifts, raises = random_scales(rng, dut.lanes)
+            if step == 0:
+                kept = totals[context] >> 8 * raises
+                totals[context] = np.where(raises < 3, kept, 0) if accumulate else 0
+            totals[context] += scaled(a.T @ b, shifts).astype(np.int32)
             inputs[start + step].update(
                 a=int.from_bytes(a.astype(np.int8).tobytes(), "little"),
                 b=int.from_bytes(b.astype(np.int8).tobytes(), "little"),
-                tag=(step == 0) | (step == steps - 1) << 1 | accumulate << 2 | context << 3)
+                tag=(step == 0) | (step == steps - 1) << 1 | accumulate << 2 | context << 3,
+                **{f"scale_{lane}": int(shifts[lane] | raises[lane] << 5)
+                   for lane in range(dut.lanes)})
         cycle = start + steps
         last[context] = cycle - 1
         if rng.random() < 0.6:
@@ -55,7 +71,7 @@ def random_schedule(dut, segments, seed):
             distances["drains"].add(when - next_drain)
             inputs[when]["drain"] = 1 | context << 1
             drained[when] = totals[context].copy()
-            drain[context], next_drain = when, when + dut.rows
+            drain[context], next_drain = when, when + dut.rows // 2
     return fill_gaps(dut, inputs, seed), drained, distances
 
 
@@ -65,7 +81,8 @@ def fill_gaps(dut, inputs, seed):
     noise = [{"a": rng.getrandbits(8 * dut.depth * dut.rows),
               "b": rng.getrandbits(8 * dut.depth * dut.lanes),
               "tag": rng.getrandbits(3 + (dut.contexts - 1).bit_length()) & ~2,
-              "drain": rng.getrandbits(1) and rng.randrange(dut.contexts) << 1}
+              "drain": rng.getrandbits(1) and rng.randrange(dut.contexts) << 1,
+              **{f"scale_{lane}": rng.getrandbits(7) for lane in range(dut.lanes)}}
              for _ in range(max(inputs) + dut.drain_latency + dut.rows + dut.lanes)]
     return [{**gap, **inputs.get(cycle, {})} for cycle, gap in enumerate(noise)]
 
@@ -76,7 +93,8 @@ def check(dut, drained, played):
         for row in range(dut.rows):
             for lane in range(dut.lanes):
                 # Played outputs are those after the edge that ends a cycle.
-                shown = played[when + dut.drain_latency + row + lane // 2 - 1][f"o_{lane}"]
+                outputs = played[when + dut.drain_latency + row // 2 + lane // 2 - 1]
+                shown = outputs[f"o_{row % 2}_{lane}"]
                 assert shown == int(totals[row, lane]) & 0xffffffff, (when, row, lane)
 
 
@@ -88,8 +106,7 @@ def test_random_schedule(size):
     assert min(distances["accumulate"]) == dut.accumulate_distance
     assert min(distances["drain"]) == dut.drain_distance
     assert min(distances["drains"]) == 0
-    if dut.reuse_distance:
-        assert min(distances["reuse"]) == dut.reuse_distance
+    assert min(distances["reuse"]) == dut.reuse_distance
     check(dut, drained, play_vectors(dut, inputs))
 
 
@@ -105,6 +122,12 @@ def test_each_cell_is_written_once():
     assert text.count("DSP48E2 #(") == 4
     assert text.count("heddle_cell_d4_c8 cell_") == 4
     assert text.count("heddle_row_p4_d4_c8 row_") == 4
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_rows_must_be_even(rows):
+    with pytest.raises(ValueError, match=f"rows must be an even number, not {rows}: two rows"):
+        Array(rows, 4, 2, 4)
 
 
 @pytest.mark.parametrize("lanes", [0, 3])
