@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .fifo import StreamFifo
-from .isa import INSTRUCTION_BYTES, Opcode, instruction_layout
+from .isa import INSTRUCTION_BYTES, Opcode, Queue, queue_layout
 
 __all__ = ["Fetch", "Sequencer"]
 
@@ -106,7 +106,7 @@ class Sequencer(wiring.Component):
     start, address, length, request, beats
         As in :class:`Fetch`.
     load, fill, compute, store : Out
-        The queues: streams of instructions.
+        The queues: streams of instructions (:func:`~heddle.rtl.isa.queue_layout`).
     illegal : :py:`Out(1)`
         The next instruction has an unknown opcode; it stays where it is.
     busy : :py:`Out(1)`
@@ -121,13 +121,8 @@ class Sequencer(wiring.Component):
                             burst_beats=burst_beats)
         members = dict(self._fetch.signature.members)
         del members["o"]
-        super().__init__(members | {
-            "load":    Out(stream.Signature(instruction_layout(Opcode.LOAD))),
-            "fill":    Out(stream.Signature(instruction_layout(Opcode.FILL))),
-            "compute": Out(stream.Signature(instruction_layout(Opcode.MATMUL))),
-            "store":   Out(stream.Signature(instruction_layout(Opcode.STORE))),
-            "illegal": Out(1),
-        })
+        super().__init__(members | {"illegal": Out(1)} | {
+            queue.name.lower(): Out(stream.Signature(queue_layout(queue))) for queue in Queue})
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -139,13 +134,15 @@ class Sequencer(wiring.Component):
 
         waiting = []
         legal = Signal()
-        for opcode in Opcode:
-            m.submodules[f"queue_{opcode.queue.name.lower()}"] = queue = StreamFifo(
-                instruction_layout(opcode), depth=self.DEPTH)
-            wiring.connect(m, queue.o, wiring.flipped(getattr(self, opcode.queue.name.lower())))
+        for number in Queue:
+            name = number.name.lower()
+            m.submodules[f"queue_{name}"] = queue = StreamFifo(queue_layout(number),
+                                                               depth=self.DEPTH)
+            wiring.connect(m, queue.o, wiring.flipped(getattr(self, name)))
             waiting.append(queue.level.any())
             m.d.comb += queue.i.payload.eq(fetch.o.payload)
-            with m.If(fetch.o.payload[:4] == opcode):
+            opcodes = [opcode for opcode in Opcode if opcode.queue == number]
+            with m.If(fetch.o.payload[:4].matches(*opcodes)):
                 m.d.comb += [legal.eq(1), queue.i.valid.eq(fetch.o.valid),
                              fetch.o.ready.eq(queue.i.ready)]
         m.d.comb += [

@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from heddle.rtl.isa import Opcode
+
+from heddle.rtl.isa import Opcode, Queue
 from heddle.rtl.sequencer import Fetch, Sequencer
 from heddle.sim.streams import run_streams
 
@@ -62,7 +63,7 @@ def test_instructions_come_in_order_in_bursts_that_end_at_boundaries(beat_bytes,
 
 
 def test_the_queues_get_their_instructions_and_an_unknown_opcode_stops():
-    opcodes = [1, 3, 4, 2, 2, 1, 3, 9, 1]
+    opcodes = [1, 3, 4, 2, 5, 2, 1, 3, 9, 1]
     program = b"".join((op | n << 64).to_bytes(64, "little") for n, op in enumerate(opcodes))
     dut = Sequencer(address_bits=32, beat_bytes=8, burst_beats=8)
 
@@ -75,13 +76,13 @@ def test_the_queues_get_their_instructions_and_an_unknown_opcode_stops():
         assert ctx.get(dut.illegal)
         assert ctx.get(dut.busy)
 
-    names = {"load": Opcode.LOAD, "fill": Opcode.FILL, "compute": Opcode.MATMUL,
-             "store": Opcode.STORE}
-    wanted = {name: [n for n, op in enumerate(opcodes[:7]) if op == opcode]
-              for name, opcode in names.items()}
+    wanted = {queue.name.lower(): [n for n, op in enumerate(opcodes[:8])
+                                   if Opcode(op).queue == queue] for queue in Queue}
     got = run_streams(dut, get={name: len(numbers) for name, numbers in wanted.items()},
                       also=[start], background=[memory(dut, program, 0, [], idle=0.2,
                                                        rng=random.Random(0))])
-    first = {"load": "dram", "fill": "pool", "compute": "a", "store": "dram"}
+    first = {"load": "dram", "fill": "pool", "compute": "fields", "store": "dram"}
     for name, numbers in wanted.items():
         assert [payload[first[name]] for payload in got[name]] == numbers
+        assert [payload["header"]["opcode"] for payload in got[name]] == [
+            opcodes[n] for n in numbers]
