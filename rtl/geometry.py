@@ -185,7 +185,7 @@ class Geometry:
 
     @property
     def ring_contexts(self) -> int:
-        """Contexts 0, 1, …: so many tiles of products or scores may be on their way to the drain."""
+        """Contexts 0, 1, … of tiles of products and of scores, on their way to the drain."""
         return self.contexts // 2
 
     @property

@@ -174,7 +174,7 @@ FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
         "q":              (16, "Step of the operand buffer where the first head's queries start."),
         "q_head_stride":  (16, "Steps between the queries of heads."),
         "group":          (8, "Consecutive heads that share their keys and values."),
-        "jobs":           (16, "Heads: the outer loop. More than 1 only with ``begin`` and ``end``."),
+        "jobs":           (16, "Heads: the outer loop. Several only with ``begin`` and ``end``."),
         "tiles":          (16, "Tiles of ``rows`` keys a head; the inner loop."),
         "steps":          (8, "Steps of ``depth`` features in a product of queries and keys."),
         "blocks":         (8, "Blocks of ``rows`` features in the values and the output."),
