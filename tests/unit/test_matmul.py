@@ -1,15 +1,15 @@
-"""Matmul engine: the loop nest, its tokens, the contexts, and steps without bubbles."""
+"""MATMUL on the compute engine: the loop nest, its tokens, contexts, and steps without bubbles."""
 
 import random
 
-from heddle.rtl.isa import Layout, Opcode, Queue, token
-from heddle.rtl.matmul import Matmul
+from heddle.rtl.compute import Compute
+from heddle.rtl.isa import Layout, Opcode, Queue, instruction_layout, raw_layout, token
 from heddle.sim.streams import run_streams
 
 WAIT = token(Queue.LOAD, Queue.COMPUTE)
 STORE = token(Queue.COMPUTE, Queue.STORE)
 FREE = token(Queue.COMPUTE, Queue.LOAD)
-SETTLE = 5
+DISTANCE = 5
 
 
 def instruction(**fields):
@@ -17,12 +17,14 @@ def instruction(**fields):
               "waits": [{"token": WAIT, "each": 1}, {}, {}],
               "posts": [{"token": STORE, "each": 1}, {"token": FREE, "each": 0}, {}]}
     fields = {"layout": Layout.VECTORS, "drain": 1} | fields
-    return {"header": header, **fields}
+    bits = instruction_layout(Opcode.MATMUL).const({"header": header, **fields}).as_bits()
+    return raw_layout.from_bits(bits)
 
 
-def simulate(jobs, *, tokens=1.0, free_after=12, contexts=4, seed=0, limit=3000):
+def simulate(jobs, *, tokens=1.0, free_after=12, ring=4, seed=0, limit=3000):
     """Return the steps (cycle, a, b, first, last, accumulate, context) and finished segments."""
-    dut = Matmul(pool_bits=12, operand_bits=8, contexts=contexts, settle=SETTLE)
+    dut = Compute(pool_bits=12, step_bits=8, contexts=2 * ring, slots=4, tile_steps=2,
+                  distance=DISTANCE)
     rng = random.Random(seed)
     steps, segments, full = [], [], []
 
@@ -34,7 +36,7 @@ def simulate(jobs, *, tokens=1.0, free_after=12, contexts=4, seed=0, limit=3000)
             ctx.set(dut.issue.freed, cycle in freeing)
             i = dut.issue
             _, _, take, step, done, wait, segment, *tag = await ctx.tick().sample(
-                dut.tokens.take, i.step, i.done, i.full, i.segment,
+                dut.tokens.take, i.step, i.done, dut.wait_drain, i.segment,
                 i.a, i.b, i.first, i.last, i.accumulate, i.context)
             held -= take >> WAIT & 1
             assert held >= 0
@@ -77,7 +79,7 @@ def test_addresses_tags_and_tokens_of_a_loop_nest():
 
 def test_no_bubble_between_tiles_blocks_and_instructions():
     jobs = [instruction(a=0, a_stride=8, b=0, b_stride=8, blocks=5, tiles=2, steps=6)] * 3
-    steps, _, full = simulate(jobs, contexts=8)
+    steps, _, full = simulate(jobs, ring=8)
     cycles = [step[0] for step in steps]
     assert len(cycles) == 3 * 5 * 2 * 6
     assert cycles == list(range(cycles[0], cycles[0] + len(cycles)))
@@ -92,7 +94,7 @@ def test_steps_wait_for_tokens_and_for_contexts():
     assert full
 
 
-def test_accumulation_visits_the_held_contexts_again_and_lets_them_settle():
+def test_accumulation_visits_the_held_contexts_again_once_they_have_settled():
     common = {"a": 0, "a_stride": 8, "b": 0, "b_stride": 8, "blocks": 2, "tiles": 1}
     jobs = [instruction(**common, steps=3),
             instruction(**common, steps=3, drain=0),
@@ -104,5 +106,9 @@ def test_accumulation_visits_the_held_contexts_again_and_lets_them_settle():
     assert [s.drain for s in segments] == [1, 1, 0, 0, 0, 0, 1, 1, 1, 1]
     accumulate = [step[5] for step in steps]
     assert accumulate == [0] * 12 + [1] * 6 + [0] * 4
-    for n in (12, 14):  # the first steps of the two accumulating instructions
-        assert steps[n][0] - steps[n - 1][0] > SETTLE
+    last = {}
+    for cycle, _, _, first, end, adds, context in steps:
+        if first and adds:
+            assert cycle - last[context] >= DISTANCE
+        if end:
+            last[context] = cycle
