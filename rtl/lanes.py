@@ -1,18 +1,17 @@
-"""The lanes: bias, requantisation and saturation of the rows that leave the array."""
+"""The lanes: they scale the rows that leave the array, by channel or by lane."""
 
 from __future__ import annotations
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .delay import delay
+from .requantiser import SUM_BITS, Requantiser
 from .target import place
 
-__all__ = ["SUM_BITS", "LanePair", "Lanes", "Requantiser", "channel_layout"]
-
-SUM_BITS = 27
-"""Width of the signed sum of accumulator and bias, to which it saturates: a DSP's A operand."""
+__all__ = ["SUM_BITS", "LanePair", "Lanes", "channel_layout", "factor_layout", "row_layout",
+           "store_layout"]
 
 channel_layout = data.StructLayout({
     "bias":       signed(32),
@@ -28,141 +27,98 @@ channel_layout = data.StructLayout({
     The scale is ``multiplier / 2^(shift + 1)``.
 """
 
+factor_layout = data.StructLayout({
+    "multiplier": unsigned(17),
+    "shift":      unsigned(6),
+})
+"""The factor of a lane, which takes the place of the parameters of a channel.
 
-class Requantiser(wiring.Component):
-    """One lane: ``(i + bias)·multiplier / 2^(shift+1)``, ties away from zero, within ±127.
-
-    The sum saturates to :data:`SUM_BITS` bits first. A value is accepted each cycle; its result
-    follows :attr:`LATENCY` cycles later. The multiplication takes one DSP with all its registers:
-    subtracting 1 from a negative product (port C) makes rounding half up one half away from zero.
-    The shift drops to the 9 bits that decide the result in three steps of 4:1 multiplexers.
-
-    Members
-    -------
-    i, bias : :py:`In(signed(32))`
-    multiplier : :py:`In(17)`
-        :attr:`MULTIPLIER_DELAY` cycles after ``i``.
-    shift : :py:`In(2).array(3)`
-        Bits 5:4, 3:2 and 1:0 of the shift; item ``n`` is :attr:`SHIFT_DELAY` + ``n`` cycles after
-        ``i``.
-    o : :py:`Out(signed(8))`
-    """
-
-    MULTIPLIER_DELAY = 2
-    SHIFT_DELAY = 5
-    LATENCY = 10
-
-    def __init__(self) -> None:
-        super().__init__({
-            "i":          In(signed(32)),
-            "bias":       In(signed(32)),
-            "multiplier": In(channel_layout["multiplier"].shape),
-            "shift":      In(2).array(3),
-            "o":          Out(signed(8)),
-        })
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        value, over = self._shift(m, self._product(m))
-        rounded = Signal(signed(9), reset_less=True)
-        lost, negative = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += [
-            rounded.eq((value >> 1) + value[0]),
-            lost.eq(over),
-            negative.eq(value[-1]),
-        ]
-        o = Signal.like(self.o, reset_less=True)
-        m.d.sync += o.eq(rounded)
-        with m.If(lost | (rounded == 128) | (rounded == -128)):
-            m.d.sync += o.eq(Mux(negative, -127, 127))
-        m.d.comb += self.o.eq(o)
-        return m
-
-    def _product(self, m: Module) -> Signal:
-        """Return the product, less 1 if it is negative: five cycles."""
-        total, checked = (Signal(signed(33), name=name, reset_less=True)
-                          for name in ("total", "checked"))
-        fits = Signal(reset_less=True)
-        a = Signal(signed(SUM_BITS), reset_less=True)
-        b = Signal.like(self.multiplier, reset_less=True)
-        less = Signal(signed(1), reset_less=True)
-        product, p = (Signal(signed(SUM_BITS + 18), name=name, reset_less=True)
-                      for name in ("product", "p"))
-        largest = (1 << (SUM_BITS - 1)) - 1
-        m.d.sync += [
-            total.eq(self.i + self.bias),
-            checked.eq(total),
-            fits.eq(_fits(total, SUM_BITS)),
-            a.eq(Mux(fits, checked, Mux(checked[-1], ~largest, largest))),
-            b.eq(self.multiplier),
-            product.eq(a * b),
-            less.eq(a[-1]),
-            p.eq(product + less),
-        ]
-        return p
-
-    def _shift(self, m: Module, value: Value) -> tuple[Value, Value]:
-        """Return the shifted value in 9 bits, and whether it needs more: three cycles.
-
-        The sign bit is right in any case.
-        """
-        over: Value = Const(0)
-        for select, unit in zip(self.shift, (16, 4, 1), strict=True):
-            sign, bits = value[-1], 9 + (unit - 1)  # what later steps shift out stays, too
-            value, before = Signal(signed(bits), name=f"shifted_{unit}", reset_less=True), value
-            over, lost = Signal(name=f"over_{unit}", reset_less=True), over
-            with m.Switch(select):
-                for n in range(4):
-                    shifted = before >> n * unit
-                    with m.Case(n):
-                        m.d.sync += [value.eq(Cat(shifted[:bits - 1], sign)),
-                                     over.eq(lost | ~_fits(shifted, bits))]
-        return value, over
+``multiplier``, ``shift``
+    The scale is ``multiplier / 2^(shift + 1)``.
+"""
 
 
-def _fits(value: Value, width: int) -> Value:
-    """Return whether ``width`` bits hold a signed value."""
-    upper = value[width - 1:]
-    return upper.all() | ~upper.any()
+def row_layout(jobs: int) -> data.StructLayout:
+    """How to scale a row: by its ``channel``, or if ``factor``, by the factors of ``job``."""
+    return data.StructLayout({"channel": channel_layout, "factor": 1, "job": range(jobs)})
+
+
+def store_layout(jobs: int) -> data.StructLayout:
+    """Command to a lane pair: if ``valid``, keep the present factors for ``job``."""
+    return data.StructLayout({"valid": 1, "job": range(jobs)})
 
 
 class LanePair(wiring.Component):
     """The two lanes that leave one column of the array together.
 
+    Parameters
+    ----------
+    jobs : :class:`int`
+        Jobs whose factors the lanes keep.
+
     Members
     -------
     i : :py:`In(signed(32)).array(2)`
-    channel : :py:`In(channel_layout)`
+    row : :py:`In(row_layout(jobs))`
         Of the row at ``i``.
-    channel_next : :py:`Out(channel_layout)`
-        ``channel`` one cycle later, for the next pair.
+    row_next : :py:`Out(row_layout(jobs))`
+        ``row`` one cycle later, for the next pair.
+    factors : :py:`In(factor_layout).array(2)`
+    store : :py:`In(store_layout(jobs))`
+        Keep ``factors``, for the row at ``i`` and later ones.
+    store_next : :py:`Out(store_layout(jobs))`
+        ``store`` one cycle later, for the next pair.
     o : :py:`Out(16)`
         The two results, :attr:`Requantiser.LATENCY` cycles after ``i``.
     """
 
-    module_name = "heddle_lane_pair"
-
-    def __init__(self) -> None:
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
         super().__init__({
-            "i":            In(signed(32)).array(2),
-            "channel":      In(channel_layout),
-            "channel_next": Out(channel_layout),
-            "o":            Out(16),
+            "i":          In(signed(32)).array(2),
+            "row":        In(row_layout(jobs)),
+            "row_next":   Out(row_layout(jobs)),
+            "factors":    In(factor_layout).array(2),
+            "store":      In(store_layout(jobs)),
+            "store_next": Out(store_layout(jobs)),
+            "o":          Out(16),
         })
+
+    @property
+    def module_name(self) -> str:
+        """Name that equal lane pairs share."""
+        return f"heddle_lane_pair_j{self.jobs}"
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.d.comb += self.channel_next.eq(delay(m, self.channel, name="channel"))
-        multiplier = delay(m, self.channel.multiplier, Requantiser.MULTIPLIER_DELAY,
-                           name="multiplier")
-        shifts = [delay(m, self.channel.shift[low:low + 2], Requantiser.SHIFT_DELAY + n,
-                        name=f"shift_{low}") for n, low in enumerate((4, 2, 0))]
+        m.submodules.kept = kept = memory.Memory(
+            shape=data.ArrayLayout(factor_layout, 2), depth=self.jobs, init=[],
+            attrs={"ram_style": "distributed"})
+        write, read = kept.write_port(), kept.read_port(domain="comb")
+        row = delay(m, self.row, name="row")
+        m.d.comb += [
+            self.row_next.eq(row),
+            self.store_next.eq(delay(m, self.store, name="store", reset_less=False)),
+            write.en.eq(self.store.valid),
+            write.addr.eq(self.store.job),
+            *(stored.eq(factor) for stored, factor
+              in zip(write.data, self.factors, strict=True)),
+            read.addr.eq(row.job),
+        ]
         for n in range(2):
             m.submodules[f"lane_{n}"] = lane = Requantiser()
+            # Both scales meet here, one cycle before the multiplication takes its own.
+            scale = Signal(factor_layout, name=f"scale_{n}", reset_less=True)
+            for name in factor_layout.members:
+                m.d.sync += scale[name].eq(Mux(row.factor, read.data[n][name], row.channel[name]))
+            shifts = [delay(m, scale.shift[low:low + 2],
+                            Requantiser.SHIFT_DELAY - Requantiser.MULTIPLIER_DELAY + stage,
+                            name=f"shift_{n}_{low}") for stage, low in enumerate((4, 2, 0))]
             m.d.comb += [
                 lane.i.eq(self.i[n]),
-                lane.bias.eq(self.channel.bias),
-                lane.multiplier.eq(multiplier),
+                lane.bias.eq(self.row.channel.bias),
+                lane.factor.eq(self.row.factor),
+                lane.multiplier.eq(scale.multiplier),
                 *(port.eq(shift) for port, shift in zip(lane.shift, shifts, strict=True)),
                 self.o.word_select(n, 8).eq(lane.o),
             ]
@@ -172,36 +128,49 @@ class LanePair(wiring.Component):
 class Lanes(wiring.Component):
     """All lanes: rows come in skewed, a lane pair a cycle, and leave as vectors.
 
-    The parameters of a row walk from pair to pair along with the skew.
+    The parameters of a row walk from pair to pair along with the skew, and so do the commands that
+    store the factors of a job.
 
     Parameters
     ----------
     lanes : :class:`int`
         Lanes; even.
+    jobs : :class:`int`
+        Jobs whose factors the lanes keep, those of job ``n`` in place ``n`` modulo ``jobs``; a
+        power of two.
 
     Members
     -------
     i : :py:`In(signed(32)).array(lanes)`
-        Rows of the array; lanes ``2p`` and ``2p + 1`` are ``p`` cycles later than lane 0.
-    channel : :py:`In(channel_layout)`
-        Parameters of the row at lane 0.
+        Rows; lanes ``2p`` and ``2p + 1`` are ``p`` cycles later than lane 0.
+    row : :py:`In(row_layout(jobs))`
+        How to scale the row at lane 0.
+    factors : :py:`In(factor_layout).array(lanes)`
+        Factors of a job; lanes ``2p`` and ``2p + 1`` are ``p`` cycles later than lane 0.
+    factor_valid : :py:`In(1)`
+        Those of lane 0 are the next job's, for the row at lane 0 and later ones.
     o : :py:`Out(8 * lanes)`
         Vector of the row that was at lane 0 :attr:`latency` cycles ago; byte ``j`` is lane ``j``.
 
     Raises
     ------
     ValueError
-        If the number of lanes is odd.
+        If the number of lanes is odd or that of jobs not a power of two.
     """
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, jobs: int):
         if lanes <= 0 or lanes % 2:
             raise ValueError(f"Lanes must be a positive even number, not {lanes}")
+        if jobs < 1 or jobs & (jobs - 1):
+            raise ValueError(f"Jobs must be a power of two, not {jobs}")
         self.lanes = lanes
+        self.jobs = jobs
         super().__init__({
-            "i":       In(signed(32)).array(lanes),
-            "channel": In(channel_layout),
-            "o":       Out(8 * lanes),
+            "i":            In(signed(32)).array(lanes),
+            "row":          In(row_layout(jobs)),
+            "factors":      In(factor_layout).array(lanes),
+            "factor_valid": In(1),
+            "o":            Out(8 * lanes),
         })
 
     @property
@@ -211,16 +180,17 @@ class Lanes(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        channel = self.channel
+        row, store = self.row, Signal(store_layout(self.jobs))
+        m.d.comb += store.valid.eq(self.factor_valid)
+        m.d.sync += store.job.eq(store.job + store.valid)
         for p in range(self.lanes // 2):
-            pair = LanePair()
+            pair = LanePair(self.jobs)
             m.submodules[f"pair_{p}"] = place(pair, platform)
-            m.d.comb += [
-                pair.channel.eq(channel),
-                pair.i[0].eq(self.i[2 * p]),
-                pair.i[1].eq(self.i[2 * p + 1]),
-                self.o.word_select(p, 16).eq(
-                    delay(m, pair.o, self.lanes // 2 - 1 - p, name=f"deskew_{p}")),
-            ]
-            channel = pair.channel_next
+            m.d.comb += [pair.row.eq(row), pair.store.eq(store)]
+            for n in range(2):
+                m.d.comb += [pair.i[n].eq(self.i[2 * p + n]),
+                             pair.factors[n].eq(self.factors[2 * p + n])]
+            m.d.comb += self.o.word_select(p, 16).eq(
+                delay(m, pair.o, self.lanes // 2 - 1 - p, name=f"deskew_{p}"))
+            row, store = pair.row_next, pair.store_next
         return m

@@ -8,7 +8,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from heddle.rtl.export import verilog
-from heddle.rtl.lanes import Lanes, Requantiser
+from heddle.rtl.lanes import Lanes
+from heddle.rtl.requantiser import FACTOR_ROUND, FACTOR_SHIFT, Requantiser
 from heddle.sim import golden
 
 
@@ -19,25 +20,35 @@ def run(dut, bench):
     simulator.run()
 
 
-def channel(bias, multiplier, shift):
-    return {"bias": int(bias), "multiplier": int(multiplier), "shift": int(shift), "unused": 0}
+def row(bias, multiplier, shift):
+    return {"channel": {"bias": int(bias), "multiplier": int(multiplier), "shift": int(shift),
+                        "unused": 0}, "factor": 0, "job": 0}
 
 
-def stream_rows(acc, bias, multiplier, shift):
-    """Send rows through ``Lanes``, skewed, one a cycle; return the vectors that come out."""
+def factor_row(job):
+    """Return a row of a job, with parameters of a channel that must not matter."""
+    return row(-12345, 54321, 7) | {"factor": 1, "job": job}
+
+
+def stream_rows(acc, rows, factors=(), jobs=2):
+    """Send rows through ``Lanes``, skewed, one a cycle; return the vectors that come out.
+
+    ``factors`` has for each job the cycle in which they come to lane 0, multipliers and shifts.
+    """
     count, lanes = acc.shape
-    dut = Lanes(lanes)
+    dut = Lanes(lanes, jobs)
     got = []
+    arrivals = {(cycle + j // 2, j): {"multiplier": int(multiplier[j]), "shift": int(shift[j])}
+                for cycle, multiplier, shift in factors for j in range(lanes)}
 
     async def bench(ctx):
         for cycle in range(count + dut.latency + 1):
             for j in range(lanes):
-                row = cycle - j // 2
-                ctx.set(dut.i[j], int(acc[row, j]) if 0 <= row < count else 0x5A5A5A5)
-            if cycle < count:
-                ctx.set(dut.channel, channel(bias[cycle], multiplier[cycle], shift[cycle]))
-            else:
-                ctx.set(dut.channel, channel(-1, 99999, 3))
+                r = cycle - j // 2
+                ctx.set(dut.i[j], int(acc[r, j]) if 0 <= r < count else 0x5A5A5A5)
+                ctx.set(dut.factors[j], arrivals.get((cycle, j), {"multiplier": 7, "shift": 1}))
+            ctx.set(dut.row, rows[cycle] if cycle < count else row(-1, 99999, 3))
+            ctx.set(dut.factor_valid, any(cycle == at for at, _, _ in factors))
             if cycle >= dut.latency:
                 vector = ctx.get(dut.o).to_bytes(lanes, "little")
                 got.append(np.frombuffer(vector, np.int8))
@@ -47,8 +58,14 @@ def stream_rows(acc, bias, multiplier, shift):
     return np.array(got[:count])
 
 
+def scale_by_factor(acc, multiplier, shift):
+    """Return rows of accumulators scaled by the factor of each lane."""
+    product = (acc + FACTOR_ROUND >> FACTOR_SHIFT) * multiplier
+    return np.clip(((product - (product < 0)) >> shift) + 1 >> 1, -127, 127)
+
+
 def compare(acc, bias, multiplier, shift):
-    got = stream_rows(acc, bias, multiplier, shift)
+    got = stream_rows(acc, [*map(row, bias, multiplier, shift)])
     assert got.tolist() == golden.requantise(acc, bias, multiplier, shift).tolist()
 
 
@@ -92,18 +109,63 @@ def test_scales_of_a_layer():
 
 
 def test_latency():
-    dut = Lanes(8)
+    dut = Lanes(8, 2)
     assert dut.latency == Requantiser.LATENCY + 3
-    assert (stream_rows(np.full((1, 8), 50), [0], [1], [0]) == 25).all()
+    assert (stream_rows(np.full((1, 8), 50), [row(0, 1, 0)]) == 25).all()
+
+
+@pytest.mark.parametrize("lanes", [2, 8])
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+def test_factors_of_jobs(lanes, jobs):
+    """Rows of jobs and of channels mix; the factors of a job come while others are in use."""
+    rng = np.random.default_rng(lanes)
+    each, ahead = 20, jobs - 1
+    multiplier = rng.integers(0, 1 << 17, (3 * jobs, lanes))
+    shift = rng.integers(20, 34, (3 * jobs, lanes))
+    job = np.arange(3 * jobs * each) // each
+    acc = rng.integers(-2**31, 2**31 - FACTOR_ROUND, (job.size, lanes)) >> rng.integers(
+        0, 16, (job.size, lanes))
+    want = scale_by_factor(acc, multiplier[job], shift[job])
+    by_channel = rng.random(job.size) < 0.3
+    rows = []
+    for n, channel in enumerate(by_channel):
+        if channel:
+            parameters = (rng.integers(-9999, 9999), rng.integers(1 << 17), rng.integers(20, 40))
+            want[n] = golden.requantise(acc[n:n + 1], *([p] for p in parameters))
+        rows.append(row(*parameters) if channel else factor_row(job[n] % jobs))
+    # As early as the place allows: in the cycle after the last row of the job that had it.
+    rows = [row(0, 0, 0)] * jobs + rows
+    acc = np.vstack([np.zeros((jobs, lanes), int), acc])
+    factors = [(n if n < jobs else jobs + (n - ahead) * each, multiplier[n], shift[n])
+               for n in range(3 * jobs)]
+    assert stream_rows(acc, rows, factors, jobs)[jobs:].tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("shift", [0, 5, 16, 24, 40, 63])
+def test_corner_values_of_factors(shift):
+    acc = np.array([0, 15, 16, 17, -16, -17, -15, 47, 48, 2**20, -2**20, 2**31 - FACTOR_ROUND - 1,
+                    -2**31, 1 << 24])[:, None].repeat(4, 1)
+    multiplier = np.array([0, 1, 1 << 16, (1 << 17) - 1])
+    shifts = np.full(4, shift)
+    rows = [factor_row(0)] * len(acc)
+    idle = np.zeros((1, 4), int)
+    got = stream_rows(np.vstack([idle, acc]), [row(0, 0, 0), *rows], [(0, multiplier, shifts)])
+    assert got[1:].tolist() == scale_by_factor(acc, multiplier, shifts).tolist()
 
 
 @pytest.mark.parametrize("lanes", [0, 3, -2])
 def test_lanes_refused(lanes):
     with pytest.raises(ValueError, match=f"Lanes must be a positive even number, not {lanes}"):
-        Lanes(lanes)
+        Lanes(lanes, 2)
+
+
+@pytest.mark.parametrize("jobs", [0, 3])
+def test_jobs_refused(jobs):
+    with pytest.raises(ValueError, match=f"Jobs must be a power of two, not {jobs}"):
+        Lanes(4, jobs)
 
 
 def test_pairs_are_written_once():
-    text = verilog(Lanes(16), "lanes", "generic")
-    assert len(re.findall(r"^module heddle_lane_pair\b", text, re.M)) == 1
-    assert len(re.findall(r"^ +heddle_lane_pair\b", text, re.M)) == 8
+    text = verilog(Lanes(16, 2), "lanes", "generic")
+    assert len(re.findall(r"^module heddle_lane_pair_j2\b", text, re.M)) == 1
+    assert len(re.findall(r"^ +heddle_lane_pair_j2\b", text, re.M)) == 8
