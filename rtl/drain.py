@@ -1,4 +1,4 @@
-"""The drain: finished tiles leave the array, are requantised and written to the scratchpad."""
+"""The drain: finished tiles leave the array, to the softmax or through the lanes to the pool."""
 
 from __future__ import annotations
 
@@ -6,224 +6,281 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .channels import ChannelBuffer
+from .channels import ChannelBuffer, MaskBuffer, ParameterFetch
 from .delay import delay
+from .drain_control import DrainControl, Route, command_layout, leaving_layout, softmax_layout
 from .fifo import StreamFifo
 from .isa import TOKENS
-from .lanes import Lanes
+from .lanes import Lanes, factor_layout
+from .rowbuffer import RowBuffer
 from .scratchpad import PoolReader, PoolWriter
-from .tile import TileWriter, target_layout
+from .tile import TileBuffer, TileWriter, target_layout
 
-__all__ = ["Drain", "DrainControl", "command_layout", "tile_layout"]
+__all__ = ["Drain", "Route", "command_layout", "softmax_layout", "tile_layout"]
 
 
-def tile_layout(pool_bits: int) -> data.StructLayout:
-    """A finished tile: ``c``, ``part_stride``, ``layout``, ``give``, as in the MATMUL instruction.
+def tile_layout(pool_bits: int, contexts: int) -> data.StructLayout:
+    """A finished tile: where it is, its :class:`Route`, and what this route takes.
 
-    ``channels`` is the address of the requantisation parameters of its rows.
+    ``channels`` is the address of the requantisation parameters of its rows, or of its mask, if
+    ``masked``: bit ``row · lanes + lane`` of the word is 1 for a score that counts. ``c``,
+    ``part_stride``, ``layout`` and ``give`` are as in the MATMUL instruction; the softmax has no
+    use for them. ``begin`` and ``end`` mark the first and last tile of a job on its route.
     """
-    return data.StructLayout({**target_layout(pool_bits).members, "channels": pool_bits})
-
-
-def command_layout(contexts: int) -> data.StructLayout:
-    """Command to the array: if ``valid``, rows of ``context`` leave, one a cycle."""
-    return data.StructLayout({"valid": 1, "context": range(contexts)})
-
-
-class DrainControl(wiring.Component):
-    """Commands the array to drain the next context as soon as all that it takes is there.
-
-    Contexts are a ring: tile ``n`` is in context ``n`` modulo ``contexts``.
-
-    Parameters
-    ----------
-    rows : :class:`int`
-        Least cycles between two commands.
-    contexts : :class:`int`
-        Contexts of the array; a power of two.
-    settle : :class:`int`
-        Least cycles from ``accepted`` to the command.
-    reuse : :class:`int`
-        Cycles from a command to ``freed``.
-
-    Members
-    -------
-    accepted : :py:`In(1)`
-        Another tile is to be drained.
-    loaded : :py:`In(1)`
-        The parameters of another tile have come.
-    command : :py:`Out(command_layout(contexts))`
-    freed : :py:`Out(1)`
-        The oldest context may be overwritten.
-
-    Raises
-    ------
-    ValueError
-        If the number of contexts is not a power of two.
-    """
-
-    def __init__(self, *, rows: int, contexts: int, settle: int, reuse: int):
-        if contexts < 2 or contexts & (contexts - 1):
-            raise ValueError(f"Contexts must be a power of two from 2 up, not {contexts}")
-        self.rows = rows
-        self.contexts = contexts
-        self.settle = settle
-        self.reuse = reuse
-        super().__init__({
-            "accepted": In(1),
-            "loaded":   In(1),
-            "command":  Out(command_layout(contexts)),
-            "freed":    Out(1),
-        })
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        settled = delay(m, self.accepted, max(self.settle - 2, 0), name="settling",
-                        reset_less=False)
-        ripe, loaded = Signal(range(self.contexts + 1)), Signal(range(self.contexts + 1))
-        gap = Signal(range(self.rows))
-        go = Signal()
-        m.d.comb += go.eq(ripe.any() & loaded.any() & (gap == 0))
-        m.d.sync += [
-            ripe.eq(ripe + settled - go),
-            loaded.eq(loaded + self.loaded - go),
-            gap.eq(Mux(go, self.rows - 1, gap - gap.any())),
-            self.command.valid.eq(go),
-            self.command.context.eq(self.command.context + self.command.valid),
-        ]
-        m.d.comb += self.freed.eq(delay(m, self.command.valid, self.reuse, name="reuse",
-                                        reset_less=False))
-        return m
+    return data.StructLayout({**leaving_layout(contexts).members,
+                              **target_layout(pool_bits).members, "channels": pool_bits})
 
 
 class Drain(wiring.Component):
-    """Takes finished tiles out of the array, a row a cycle, and writes them to the scratchpad.
+    """Takes finished tiles out of the array, two rows a cycle, to the softmax or the scratchpad.
 
-    Sustains a tile every ``rows`` cycles. Once commanded, a tile is never held up: rows, parameters
-    and words meet by their fixed latencies.
+    Sustains a tile every ``rows / 2`` cycles, of which one every ``rows`` cycles to the scratchpad
+    and one every ``rows / softmax_rows`` cycles to the softmax. Once commanded, a tile is never
+    held up: rows, parameters and words meet by their fixed latencies.
 
     Parameters
     ----------
     rows, lanes, depth : :class:`int`
         Sizes of the array; a pool word has ``depth · rows`` bytes.
     contexts : :class:`int`
-        Contexts of the array, of which each holds a tile; a power of two.
+        Contexts of the array, of which each holds a tile.
+    softmax_rows : :class:`int`
+        Rows a cycle to the softmax, 1 or 2.
     pool_bits : :class:`int`
         Width of a pool address.
     array_latency : :class:`int`
-        Cycles from ``command`` to the first row at ``i[0]``.
+        Cycles from ``command`` to the first rows at lane 0 of ``i``.
     settle : :class:`int`
         Least cycles from accepting a tile to its ``command``.
     reuse : :class:`int`
         Least cycles from a ``command`` to the step that overwrites its context.
+    jobs : :class:`int`
+        Most jobs whose factors have come but whose last tile has not left; a power of two.
 
     Members
     -------
-    tiles : :py:`In(stream.Signature(tile_layout(pool_bits)))`
-        Tiles in the order of their contexts: tile ``n`` is in context ``n`` modulo ``contexts``.
-        Always ready while no more than ``contexts`` tiles are accepted but not ``freed``.
+    tiles : :py:`In(stream.Signature(tile_layout(pool_bits, contexts)))`
+        Tiles in the order in which they leave. Always ready while no more than ``contexts`` tiles
+        are accepted but not ``freed`` or ``emptied``.
     command : :py:`Out(command_layout(contexts))`
         To the array.
-    i : :py:`In(signed(32)).array(lanes)`
-        Rows of the array; lanes ``2p`` and ``2p + 1`` are ``p`` cycles later than lane 0.
+    i : :py:`In(signed(32)).array(2, lanes)`
+        Rows ``2n`` and ``2n + 1`` of the array; lanes ``2p`` and ``2p + 1`` are ``p`` cycles later
+        than lane 0.
     freed : :py:`Out(1)`
-        The oldest context may be overwritten by steps that are issued from now on.
+        The context of the oldest tile of another route than ``FACTOR`` may be overwritten by steps
+        that are issued from now on.
+    emptied : :py:`Out(1)`
+        The same for the contexts of all tiles up to the oldest of the route ``FACTOR`` with
+        ``end``.
+    scores : :py:`Out(signed(32)).array(softmax_rows, lanes)`
+        Rows of a tile for the softmax, in order and in consecutive cycles, skewed as ``i``.
+    softmax_start : :py:`Out(1)`
+        The first of these are at lane 0.
+    softmax_tile : :py:`Out(softmax_layout)`
+    softmax_mask : :py:`Out(rows * lanes)`
+        The tile and its mask, in that cycle only.
+    factors : :py:`In(factor_layout).array(lanes)`
+        Factors of a job; lanes ``2p`` and ``2p + 1`` are ``p`` cycles later than lane 0.
+    factor_valid : :py:`In(1)`
+        The factor of lane 0 is the next job's. Tiles with the route ``FACTOR`` wait for it.
     params : :py:`Out(PoolReader(...))`
-        Reads the requantisation parameters ahead. Of any latency; up to :attr:`READ_LATENCY`
-        cycles stay hidden.
+        Reads channels and masks ahead. Of any latency; up to :attr:`READ_LATENCY` cycles stay
+        hidden.
     pool : :py:`Out(PoolWriter(...))`
         Writes the words. Must always be ready.
     give : :py:`Out(32)`
         Tokens given in this cycle: those of a tile, after its last word was written.
     busy : :py:`Out(1)`
-        A tile was accepted whose tokens were not yet given.
+        A tile was accepted that has not yet reached the softmax or whose tokens were not yet given.
 
     Raises
     ------
     ValueError
-        If the array is faster than the prefetched parameters, or as the parts do.
+        If there is no cycle between a command and its rows, if the softmax would take another
+        number of rows a cycle than 1 or 2, or as the parts do.
     """
 
     READ_LATENCY = 16
 
-    def __init__(self, *, rows: int, lanes: int, depth: int, contexts: int, pool_bits: int,
-                 array_latency: int, settle: int, reuse: int):
-        if array_latency < ChannelBuffer.LATENCY:
-            raise ValueError(f"Array latency must be at least {ChannelBuffer.LATENCY} cycles, "
-                             f"not {array_latency}")
+    def __init__(self, *, rows: int, lanes: int, depth: int, contexts: int, softmax_rows: int = 1,
+                 pool_bits: int, array_latency: int, settle: int, reuse: int, jobs: int = 32):
+        if array_latency < 1:
+            raise ValueError(f"Array latency must be at least 1 cycle, not {array_latency}")
+        if softmax_rows not in (1, 2):
+            raise ValueError(f"Rows a cycle to the softmax must be 1 or 2, not {softmax_rows}")
         word_bits = 8 * depth * rows
-        # From the request for a tile's parameters to the use of the last of them.
-        ahead = self.READ_LATENCY + 8 + array_latency + rows
         self.rows = rows
         self.contexts = contexts
+        self.softmax_rows = softmax_rows
         self.array_latency = array_latency
-        self._control = DrainControl(rows=rows, contexts=contexts, settle=settle, reuse=reuse)
-        self._channels = ChannelBuffer(rows=rows, tiles=1 << (ahead // rows).bit_length(),
-                                       pool_bits=pool_bits, word_bits=word_bits)
-        self._lanes = Lanes(lanes)
+        self._control = DrainControl(rows=rows, softmax_rows=softmax_rows, contexts=contexts,
+                                     waiting=max(contexts, jobs, self._prefetch(2)),
+                                     settle=settle, reuse=reuse)
+        self._channels = ChannelBuffer(rows=rows, tiles=self._prefetch(1), word_bits=word_bits)
+        self._masks = MaskBuffer(bits=rows * lanes, masks=self._prefetch(softmax_rows),
+                                 word_bits=word_bits)
+        self._fetch = ParameterFetch(words=self._channels.words, channels=self._channels.tiles,
+                                     masks=self._masks.masks, pool_bits=pool_bits,
+                                     word_bits=word_bits)
+        self._lanes = Lanes(lanes, jobs)
         self._writer = TileWriter(rows=rows, lanes=lanes, depth=depth, pool_bits=pool_bits)
         super().__init__({
-            "tiles":   In(stream.Signature(tile_layout(pool_bits))),
-            "command": Out(command_layout(contexts)),
-            "i":       In(signed(32)).array(lanes),
-            "freed":   Out(1),
-            "params":  Out(PoolReader(pool_bits, word_bits)),
-            "pool":    Out(PoolWriter(pool_bits, word_bits)),
-            "give":    Out(TOKENS),
-            "busy":    Out(1),
+            "tiles":         In(stream.Signature(tile_layout(pool_bits, contexts))),
+            "command":       Out(command_layout(contexts)),
+            "i":             In(signed(32)).array(2, lanes),
+            "freed":         Out(1),
+            "emptied":       Out(1),
+            "scores":        Out(signed(32)).array(softmax_rows, lanes),
+            "softmax_start": Out(1),
+            "softmax_tile":  Out(softmax_layout),
+            "softmax_mask":  Out(rows * lanes),
+            "factors":       In(factor_layout).array(lanes),
+            "factor_valid":  In(1),
+            "params":        Out(PoolReader(pool_bits, word_bits)),
+            "pool":          Out(PoolWriter(pool_bits, word_bits)),
+            "give":          Out(TOKENS),
+            "busy":          Out(1),
         })
+
+    @property
+    def softmax_latency(self) -> int:
+        """Cycles from a command to ``softmax_start``."""
+        return self.array_latency + (RowBuffer.LATENCY if self.softmax_rows == 1 else 0)
+
+    @property
+    def pool_latency(self) -> int:
+        """Cycles from a command to the first word."""
+        return (self.array_latency + RowBuffer.LATENCY + self._lanes.latency + self.rows - 1
+                + TileBuffer.LATENCY)
 
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.control = control = self._control
+        m.submodules.fetch = fetch = self._fetch
         m.submodules.channels = channels = self._channels
-        m.submodules.lanes = lanes = self._lanes
+        m.submodules.masks = masks = self._masks
+        m.submodules.lanes = self._lanes
         m.submodules.writer = writer = self._writer
         self._queue(m)
-        wiring.connect(m, channels.pool, wiring.flipped(self.params))
+        wiring.connect(m, fetch.pool, wiring.flipped(self.params))
         wiring.connect(m, writer.pool, wiring.flipped(self.pool))
-
-        # A tile is known by the time since its command from here on.
-        to_channels = self.array_latency - ChannelBuffer.LATENCY
-        to_last = ChannelBuffer.LATENCY + lanes.latency + self.rows - 1
-        start = delay(m, control.command.valid, to_channels, name="start", reset_less=False)
         m.d.comb += [
-            control.loaded.eq(channels.loaded),
+            channels.valid.eq(fetch.channel),
+            channels.data.eq(fetch.pool.data),
+            masks.valid.eq(fetch.mask),
+            masks.data.eq(fetch.pool.data),
+            fetch.channels_freed.eq(channels.freed),
+            fetch.mask_freed.eq(masks.next),
+            control.channels_loaded.eq(channels.loaded),
+            control.mask_loaded.eq(fetch.mask),
+            control.factor_loaded.eq(self.factor_valid),
             self.command.eq(control.command),
             self.freed.eq(control.freed),
-            channels.start.eq(start),
-            lanes.channel.eq(channels.o),
-            *(lane.eq(value) for lane, value in zip(lanes.i, self.i, strict=True)),
-            writer.i.eq(lanes.o),
-            writer.last.eq(delay(m, start, to_last, name="last", reset_less=False)),
+            self.emptied.eq(control.emptied),
             self.give.eq(writer.give),
         ]
+        # A tile is known by the time since its command from here on.
+        self._to_softmax(m)
+        self._to_lanes(m)
 
         pending = Signal(range(self._in_flight + 1))
-        m.d.sync += pending.eq(pending + control.accepted - writer.done)
+        m.d.sync += pending.eq(pending + control.accepted - writer.done - self.softmax_start)
         m.d.comb += self.busy.eq(pending.any())
         return m
 
+    def _prefetch(self, rate: int) -> int:
+        """Return how many tiles' parameters to hold, if ``rate`` rows of these leave a cycle."""
+        # From the request for a tile's parameters to the use of the last of them.
+        ahead = self.READ_LATENCY + 8 + self.array_latency + RowBuffer.LATENCY + self.rows
+        return 1 << (ahead * rate // self.rows).bit_length()
+
     @property
     def _in_flight(self) -> int:
-        """Most tiles between ``tiles`` and the pool: those in contexts and those behind."""
-        return self.contexts + (self.array_latency + self._lanes.latency) // self.rows + 3
+        """Most tiles between ``tiles`` and the end of their way: in contexts and behind."""
+        return self.contexts + 2 * (self.pool_latency // self.rows + 2)
 
     def _queue(self, m: Module) -> None:
         """Deal each tile to the prefetch of its parameters, the control and the writer."""
         # One place more than tiles wait, as the queue is ready again only when its output moved on.
-        channels = StreamFifo(self._channels.i.p.shape(), depth=self.contexts + 1)
+        fetches = StreamFifo(self._fetch.i.p.shape(), depth=self.contexts + 1)
+        leaving = StreamFifo(self._control.i.p.shape(), depth=self.contexts + 1)
         targets = StreamFifo(self._writer.target.p.shape(), depth=self._in_flight)
-        m.submodules.addresses, m.submodules.targets = channels, targets
-        wiring.connect(m, channels.o, self._channels.i)
+        m.submodules.fetches, m.submodules.leaving, m.submodules.targets = fetches, leaving, targets
+        wiring.connect(m, fetches.o, self._fetch.i)
+        wiring.connect(m, leaving.o, self._control.i)
         wiring.connect(m, targets.o, self._writer.target)
         tile = self.tiles.p
         accepted = self.tiles.valid & self.tiles.ready
+        softmax = tile.route == Route.SOFTMAX
         m.d.comb += [
-            self.tiles.ready.eq(channels.i.ready & targets.i.ready),
+            self.tiles.ready.eq(fetches.i.ready & leaving.i.ready & targets.i.ready),
             self._control.accepted.eq(accepted),
-            channels.i.valid.eq(accepted),
-            channels.i.p.eq(tile.channels),
-            targets.i.valid.eq(accepted),
-            *(targets.i.p[name].eq(tile[name]) for name in targets.i.p.shape().members),
+            fetches.i.valid.eq(accepted & Mux(softmax, tile.masked,
+                                              tile.route == Route.REQUANTISE)),
+            fetches.i.p.addr.eq(tile.channels),
+            fetches.i.p.mask.eq(softmax),
+            leaving.i.valid.eq(accepted),
+            targets.i.valid.eq(accepted & ~softmax),
+            *(queue.i.p[name].eq(tile[name]) for queue in (leaving, targets)
+              for name in queue.i.p.shape().members),
+        ]
+
+    def _to_softmax(self, m: Module) -> None:
+        """Tell the softmax of a tile when the first of its scores are there."""
+        control, masks = self._control, self._masks
+        left = control.command.valid & (control.tile.route == Route.SOFTMAX)
+        before = self.softmax_latency - 1
+        start = delay(m, left, before, name="softmax_start", reset_less=False)
+        told = data.View(softmax_layout, Cat(control.tile[name] for name in softmax_layout.members))
+        tile = delay(m, told, before, name="softmax_tile")
+        mask = Signal.like(self.softmax_mask, reset_less=True)
+        m.d.comb += [
+            masks.next.eq(start & tile.masked),
+            self.softmax_start.eq(delay(m, start, name="softmax", reset_less=False)),
+            self.softmax_tile.eq(delay(m, tile, name="softmax")),
+            self.softmax_mask.eq(mask),
+        ]
+        m.d.sync += mask.eq(masks.o | (~tile.masked).replicate(len(mask)))
+        if self.softmax_rows == 2:
+            m.d.comb += Cat(self.scores).eq(Cat(self.i))
+        else:
+            lead = delay(m, left, self.array_latency - 1, name="scores_start", reset_less=False)
+            m.submodules.scores = buffer = RowBuffer(rows=self.rows, lanes=len(self.factors))
+            m.d.comb += [buffer.start.eq(lead), Cat(buffer.i).eq(Cat(self.i)),
+                         Cat(self.scores[0]).eq(Cat(buffer.o))]
+
+    def _to_lanes(self, m: Module) -> None:
+        """Send the rows of a tile through the lanes, with their parameters."""
+        control, channels, lanes, writer = self._control, self._channels, self._lanes, self._writer
+        m.submodules.rows = buffer = RowBuffer(rows=self.rows, lanes=len(self.factors))
+        lead = self.array_latency - 1
+        start = delay(m, control.command.valid & (control.tile.route != Route.SOFTMAX), lead,
+                      name="lanes_start", reset_less=False)
+        factor = delay(m, control.tile.route == Route.FACTOR, lead, name="lanes_factor")
+        end = delay(m, control.tile.end, lead, name="lanes_end")
+
+        # The rows are at the lanes one cycle and the buffer's latency after start. So must be their
+        # channels; or the tile's job, which stays until the rows of the next tile come.
+        to_row = delay(m, Cat(start, start & factor, start & factor & end), RowBuffer.LATENCY,
+                       name="to_row", reset_less=False)
+        by_factor, job, next_job = Signal(), Signal.like(lanes.row.job), Signal.like(lanes.row.job)
+        with m.If(to_row[0]):
+            m.d.sync += [by_factor.eq(to_row[1]), job.eq(next_job),
+                         next_job.eq(next_job + to_row[2])]
+        to_channels = 1 + RowBuffer.LATENCY - ChannelBuffer.LATENCY
+        to_last = 1 + RowBuffer.LATENCY + lanes.latency + self.rows - 1
+        m.d.comb += [
+            buffer.start.eq(start),
+            Cat(buffer.i).eq(Cat(self.i)),
+            channels.start.eq(delay(m, start & ~factor, to_channels, name="channels_start",
+                                    reset_less=False)),
+            Cat(lanes.i).eq(Cat(buffer.o)),
+            lanes.row.channel.eq(channels.o),
+            lanes.row.factor.eq(by_factor),
+            lanes.row.job.eq(job),
+            Cat(lanes.factors).eq(Cat(self.factors)),
+            lanes.factor_valid.eq(self.factor_valid),
+            writer.i.eq(lanes.o),
+            writer.last.eq(delay(m, start, to_last, name="last", reset_less=False)),
         ]

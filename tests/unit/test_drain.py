@@ -1,41 +1,66 @@
 # amaranth: UnusedElaboratable=no
-"""The drain with a behavioural array and pool, against the golden model."""
+"""The drain with a behavioural array, softmax and pool, against the golden model."""
 
 import random
 from collections import deque
 
 import numpy as np
 import pytest
-from amaranth.hdl import ResetInserter, Signal
+from amaranth.hdl import Cat, ResetInserter, Signal, Value
 from amaranth.sim import Simulator
 
-from heddle.rtl.channels import ChannelBuffer
-from heddle.rtl.drain import Drain, DrainControl
+from heddle.rtl.channels import ChannelBuffer, MaskBuffer
+from heddle.rtl.drain import Drain, Route
 from heddle.rtl.isa import Layout
 from heddle.rtl.lanes import Lanes
+from heddle.rtl.requantiser import FACTOR_ROUND, FACTOR_SHIFT
+from heddle.rtl.rowbuffer import RowBuffer
 from heddle.sim import golden
 
 SIZES = [(4, 4, 2), (4, 8, 4), (8, 16, 8), (4, 8, 2), (4, 16, 4), (8, 8, 8), (8, 8, 1)]
+MIXED = [((4, 4, 2), 1), ((4, 4, 2), 2), ((4, 8, 4), 1), ((4, 8, 4), 2), ((8, 16, 8), 1),
+         ((8, 16, 8), 2)]
 POOL_BITS = 12
+
+
+def scale_by_factor(acc, multiplier, shift):
+    """Return a tile of accumulators scaled by the factor of each lane."""
+    product = (acc + FACTOR_ROUND >> FACTOR_SHIFT) * multiplier
+    return np.clip(((product - (product < 0)) >> shift) + 1 >> 1, -127, 127).astype(np.int8)
 
 
 class Tile:
     """A tile with random contents and where it should go."""
 
-    def __init__(self, rng, number, rows, lanes, depth, layout):
+    def __init__(self, rng, sizes, route=Route.REQUANTISE, layout=Layout.VECTORS, *, masked=False,
+                 begin=False, end=False, job=0, block=0, give=0):
+        rows, lanes, depth = sizes
+        self.rng = rng
+        self.route, self.masked, self.end, self.job, self.block = route, masked, end, job, block
         self.acc = rng.integers(-20000, 20000, (rows, lanes))
-        self.bias = rng.integers(-1000, 1000, rows)
-        self.multiplier = rng.integers(0, 1 << 17, rows)
-        self.shift = rng.integers(18, 26, rows)
-        self.channels = int(rng.integers(0, 1 << POOL_BITS - 1))
-        packed = golden.pack_channels(self.bias, self.multiplier, self.shift)
-        self.channel_words = packed.reshape(-1, depth * rows)
-        self.payload = {
-            "c": int(rng.integers(0, 1 << POOL_BITS)),
-            "part_stride": int(rng.integers(0, 1 << POOL_BITS)),
-            "channels": self.channels, "layout": int(layout), "give": 1 << number % 31,
-        }
-        values = golden.requantise(self.acc, self.bias, self.multiplier, self.shift)
+        self.fetched = []  # words with parameters
+        self.payload = {name: int(rng.integers(0, 1 << bits)) for name, bits in (
+            ("c", POOL_BITS), ("part_stride", POOL_BITS), ("channels", POOL_BITS - 1),
+            ("multiplier", 17), ("multiplier_shift", 2), ("gain", 17), ("gain_shift", 6))}
+        self.payload |= {"route": int(route), "masked": masked, "begin": begin, "end": end,
+                         "layout": int(layout), "give": give}
+        self.written, self.mask = [], (1 << rows * lanes) - 1
+        if route == Route.SOFTMAX:
+            if masked:
+                word = rng.bytes(depth * rows)
+                self.fetched = [word]
+                self.mask &= int.from_bytes(word, "little")
+            return
+        if route == Route.REQUANTISE:
+            channels = (rng.integers(-1000, 1000, rows), rng.integers(0, 1 << 17, rows),
+                        rng.integers(18, 26, rows))
+            self.fetched = [word.tobytes() for word
+                            in golden.pack_channels(*channels).reshape(-1, depth * rows)]
+            values = golden.requantise(self.acc, *channels)
+        else:
+            rng = np.random.default_rng(job)  # the same factors for each tile of the job
+            self.factor = rng.integers(1 << 16, 1 << 17, lanes), rng.integers(17, 26, lanes)
+            values = scale_by_factor(self.acc, *self.factor)
         words = golden.lay_tile(values, layout, depth)
         addresses = golden.tile_addresses(self.payload["c"], self.payload["part_stride"], layout,
                                           rows, lanes, depth)
@@ -44,36 +69,76 @@ class Tile:
 
 
 class Bench:
-    """Feeds tiles to a drain, plays array and pool, and records what happens in which cycle."""
+    """Feeds tiles to a drain, plays the rest of the world, and records what happens when.
 
-    def __init__(self, rows, lanes, depth, *, contexts=16, array_latency=None, settle=9, reuse=0,
-                 latency=(3, 10), idle=0.3, seed=0):
+    Tiles of jobs take contexts in the upper half, a quarter by turns; all others take a ring.
+    """
+
+    def __init__(self, rows, lanes, depth, *, contexts=16, ring=None, softmax_rows=1, jobs=32,
+                 array_latency=None, settle=9, reuse=0, latency=(3, 10), softmax_latency=(12, 60),
+                 idle=0.3, seed=0):
         self.sizes = rows, lanes, depth
-        self.contexts = contexts
-        self.settle = settle
-        self.reuse = reuse
-        self.latency = latency
+        self.contexts, self.ring = contexts, ring or contexts
+        self.softmax_rows = softmax_rows
+        self.settle, self.reuse = settle, reuse
+        self.latency, self.softmax_latency = latency, softmax_latency
         self.idle = idle
         self.rng = np.random.default_rng(seed)
         self.random = random.Random(seed)
-        self.array_latency = array_latency or rows
+        self.array_latency = array_latency or rows // 2
         self.dut = Drain(rows=rows, lanes=lanes, depth=depth, contexts=contexts,
-                         pool_bits=POOL_BITS, array_latency=self.array_latency, settle=settle,
-                         reuse=reuse)
+                         softmax_rows=softmax_rows, pool_bits=POOL_BITS,
+                         array_latency=self.array_latency, settle=settle, reuse=reuse, jobs=jobs)
         self.reset = Signal()
         self.cycle = 0
-        self.rows = {}  # (cycle, lane): value at the output of the array
+        # What comes at row and lane of the array's output, and as factors of a lane.
+        self.ports = {(row, lane): self.dut.i[row][lane]
+                      for row in range(2) for lane in range(lanes)}
+        self.ports |= {("factor", lane): Value.cast(self.dut.factors[lane])
+                       for lane in range(lanes)}
+        self.inputs = {}  # (cycle, *port): value
+        self.shown = {}
+        self.scores = []
         self.clear()
 
     def clear(self):
-        self.accepted, self.commands, self.freed = [], [], []
-        self.words, self.given, self.busy = [], [], []
-        self.held = {}  # context: tile
+        self.accepted, self.commands, self.freed, self.emptied = [], [], [], []
+        self.words, self.given, self.busy, self.started = [], [], [], []
+        self.factor_cycles = []
+        self.held = {}  # context: tile, until it may be overwritten
+        self.left, self.taken = deque(), 0
         self.asked = 0
         self.reads = deque()  # (cycle of the answer, word)
 
     def tiles(self, count, layouts=tuple(Layout)):
-        return [Tile(self.rng, n, *self.sizes, layouts[n % len(layouts)]) for n in range(count)]
+        return [Tile(self.rng, self.sizes, layout=layouts[n % len(layouts)], give=1 << n % 31)
+                for n in range(count)]
+
+    def mix(self, jobs, *, others=0.2, masked=0.5, ahead=100):
+        """Return tiles of attention jobs and, between them, others.
+
+        Scores of ``ahead`` jobs at most come before the outputs of an earlier one are out.
+        """
+        choose = self.random
+        waiting, tiles, running, made = deque(), [], 0, 0
+        while made < jobs or waiting:
+            if choose.random() < others:
+                tiles += self.tiles(1, (choose.choice(list(Layout)),))
+            elif waiting and (made == jobs or running == ahead or choose.random() < 0.6):
+                tiles.append(waiting.popleft())
+                running -= tiles[-1].end
+            elif made < jobs and running < ahead:
+                count, blocks = choose.randint(1, 4), choose.randint(1, self.contexts // 4)
+                tiles += [Tile(self.rng, self.sizes, Route.SOFTMAX, begin=n == 0,
+                               end=n == count - 1, job=made, masked=choose.random() < masked)
+                          for n in range(count)]
+                waiting += [Tile(self.rng, self.sizes, Route.FACTOR, choose.choice(list(Layout)),
+                                 begin=n == 0, end=n == blocks - 1, job=made, block=n)
+                            for n in range(blocks)]
+                made, running = made + 1, running + 1
+        for n, tile in enumerate(tile for tile in tiles if tile.written):
+            tile.payload["give"] = 1 << n % 31
+        return tiles
 
     def simulate(self, bench):
         simulator = Simulator(ResetInserter(self.reset)(self.dut))
@@ -81,94 +146,161 @@ class Bench:
         simulator.add_testbench(bench)
         simulator.run()
 
-    def run(self, tiles, limit=5000):
+    def run(self, tiles, limit=8000):
         async def bench(ctx):
             await self.feed(ctx, tiles, limit)
         self.simulate(bench)
 
     async def feed(self, ctx, tiles, limit):
-        """Offer the tiles as contexts become free; return when all are written and all is quiet."""
+        """Offer the tiles as contexts become free; return when all are gone and all is quiet."""
         waiting = deque(tiles)
         end = self.cycle + limit
-        while waiting or len(self.given) < len(tiles) or self.busy[-1]:
-            assert self.cycle < end, f"{len(self.given)} of {len(tiles)} tiles in {limit} cycles"
-            await self.step(ctx, waiting, tiles)
+        self.fetched = [(tile.payload["channels"] + n, word)
+                        for tile in tiles for n, word in enumerate(tile.fetched)]
+        while len(self.commands) < len(tiles) or self.busy[-1]:
+            assert self.cycle < end, f"{len(waiting)} of {len(tiles)} wait after {limit} cycles"
+            await self.step(ctx, waiting)
         for _ in range(20):
-            await self.step(ctx, waiting, tiles)
+            await self.step(ctx, waiting)
 
-    async def step(self, ctx, waiting, tiles):
+    def context(self, tile):
+        if tile.route == Route.FACTOR:
+            return self.contexts // 2 + tile.job % 2 * (self.contexts // 4) + tile.block
+        return self.taken % self.ring
+
+    async def step(self, ctx, waiting):
         dut, now = self.dut, self.cycle
-        free = len(self.accepted) - len(self.freed) < self.contexts
-        offered = waiting[0] if waiting and free and self.random.random() >= self.idle else None
+        offered = waiting[0] if waiting and self.random.random() >= self.idle else None
+        if offered and self.context(offered) in self.held:
+            offered = None
         ctx.set(dut.tiles.valid, offered is not None)
         if offered:
-            ctx.set(dut.tiles.p, offered.payload)
-        for lane, port in enumerate(dut.i):
-            ctx.set(port, self.rows.pop((now, lane), 0x2BAD))
+            ctx.set(dut.tiles.p, offered.payload | {"context": self.context(offered)})
+        for place, port in self.ports.items():
+            value = self.inputs.pop((now, *place), 0x2BAD)
+            if self.shown.get(place) != value:
+                ctx.set(port, value)
+                self.shown[place] = value
+        ctx.set(dut.factor_valid, now in self.factor_cycles)
         answer = self.reads.popleft()[1] if self.reads and self.reads[0][0] <= now else None
         ctx.set(dut.params.valid, answer is not None)
         ctx.set(dut.params.data, answer if answer is not None else 0x2BAD)
         ctx.set(dut.params.request.ready, self.random.random() >= self.idle)
         ctx.set(dut.pool.request.ready, 1)
-        await self.sample(ctx, offered, waiting, tiles)
+        await self.sample(ctx, offered, waiting)
         self.cycle += 1
 
-    async def sample(self, ctx, offered, waiting, tiles):
+    async def sample(self, ctx, offered, waiting):
         dut, now = self.dut, self.cycle
-        (_, _, taken, asked, addr, granted, command, context, freed, wrote, word_addr, word, give,
-         busy) = await ctx.tick().sample(
-            dut.tiles.ready, dut.params.request.valid, dut.params.request.p,
-            dut.params.request.ready, dut.command.valid, dut.command.context, dut.freed,
-            dut.pool.request.valid, dut.pool.request.p.addr, dut.pool.request.p.data, dut.give,
-            dut.busy)
-        assert taken, "the drain must be ready as long as contexts are free"
+        signals = {name: port for name, port in (
+            ("taken", dut.tiles.ready), ("asked", dut.params.request.valid),
+            ("addr", dut.params.request.p), ("granted", dut.params.request.ready),
+            ("command", dut.command.valid), ("context", dut.command.context),
+            ("freed", dut.freed), ("emptied", dut.emptied), ("wrote", dut.pool.request.valid),
+            ("word_addr", dut.pool.request.p.addr), ("word", dut.pool.request.p.data),
+            ("give", dut.give), ("busy", dut.busy), ("start", dut.softmax_start),
+            ("tile", dut.softmax_tile), ("mask", dut.softmax_mask),
+            ("scores", Cat(dut.scores)))}
+        values = await ctx.tick().sample(*signals.values())
+        got = dict(zip(signals, values[2:], strict=True))
+        assert got["taken"], "the drain must be ready as long as contexts are free"
         if offered:
-            self.held[len(self.accepted) % self.contexts] = waiting.popleft()
-            self.accepted.append(now)
-        if asked and granted:
-            self.reads.append(self.answer(addr, now, tiles))
-        if command:
-            self.commands.append(now)
-            self.leave(self.held.pop(context))
-        if freed:
+            self.held[self.context(offered)] = waiting.popleft()
+            self.taken += offered.route != Route.FACTOR
+            self.accepted.append((now, offered))
+        if got["asked"] and got["granted"]:
+            self.answer(got["addr"])
+        if got["command"]:
+            self.leave(self.held[got["context"]])
+        if got["freed"]:
             self.freed.append(now)
-        if wrote:
-            self.words.append((now, word_addr, word.to_bytes(len(dut.pool.request.p.data) // 8,
-                                                             "little")))
-        if give:
-            self.given.append((now, give))
-        self.busy.append(busy)
+            self.free(lambda tile: tile.route != Route.FACTOR, lambda tile: True)
+        if got["emptied"]:
+            self.emptied.append(now)
+            self.free(lambda tile: tile.route == Route.FACTOR, lambda tile: tile.end)
+        if got["wrote"]:
+            size = len(dut.pool.request.p.data) // 8
+            self.words.append((now, got["word_addr"], got["word"].to_bytes(size, "little")))
+        if got["give"]:
+            self.given.append((now, got["give"]))
+        if got["start"]:
+            self.started.append((now, got["tile"], got["mask"]))
+        self.scores.append(got["scores"])
+        self.busy.append(got["busy"])
 
-    def answer(self, addr, now, tiles):
-        """Find the word of the tile whose parameters are being read, in order."""
-        tile = tiles[self.asked // len(tiles[0].channel_words)]
-        word = self.asked % len(tile.channel_words)
-        assert addr == tile.channels + word
+    def answer(self, addr):
+        """Check what is read, in order, and send it later."""
+        expected, word = self.fetched[self.asked]
+        assert addr == expected
         self.asked += 1
         earliest = self.reads[-1][0] + 1 if self.reads else 0
-        return (max(earliest, now + self.random.randint(*self.latency)),
-                int.from_bytes(tile.channel_words[word].tobytes(), "little"))
+        self.reads.append((max(earliest, self.cycle + self.random.randint(*self.latency)),
+                           int.from_bytes(word, "little")))
 
     def leave(self, tile):
+        """Send the rows of a tile from the array, and the factors that the softmax makes of it."""
+        self.commands.append((self.cycle, tile))
+        start = self.cycle + self.array_latency
         for (row, lane), value in np.ndenumerate(tile.acc):
-            self.rows[self.cycle + self.array_latency + row + lane // 2, lane] = int(value)
+            place = start + row // 2 + lane // 2, row % 2, lane
+            assert place not in self.inputs, "two tiles leave the array at once"
+            self.inputs[place] = int(value)
+        if tile.route == Route.SOFTMAX and tile.end:
+            arrival = self.random.randint(*self.softmax_latency) + max(
+                [start, *self.factor_cycles[-1:]])
+            self.factor_cycles.append(arrival)
+            multiplier, shift = Tile(self.rng, self.sizes, Route.FACTOR, job=tile.job).factor
+            for lane in range(len(multiplier)):
+                self.inputs[arrival + lane // 2, "factor", lane] = int(
+                    multiplier[lane] | shift[lane] << 17)
+        self.left.append(tile)
+
+    def free(self, member, last):
+        """Free the contexts of the oldest of these tiles that left, up to one that is last."""
+        for tile in [tile for tile in self.left if member(tile)]:
+            self.left.remove(tile)
+            self.held = {context: held for context, held in self.held.items() if held is not tile}
+            if last(tile):
+                return
 
     def check(self, tiles):
         """Everything arrived, in order and in time, its tokens one cycle after the last word."""
-        assert all(command - accepted >= self.settle for accepted, command
+        assert [tile for _, tile in self.commands] == tiles
+        assert all(command - accepted >= self.settle for (accepted, _), (command, _)
                    in zip(self.accepted, self.commands, strict=True))
-        assert self.freed == [command + self.reuse for command in self.commands]
-        per_tile = len(tiles[0].written)
-        assert [word[1:] for word in self.words] == [w for tile in tiles for w in tile.written]
-        ends = [word[0] for word in self.words[per_tile - 1::per_tile]]
-        assert self.given == [(end + 1, tile.payload["give"])
-                              for end, tile in zip(ends, tiles, strict=True)]
+        assert self.freed == [command + self.reuse for command, tile in self.commands
+                              if tile.route != Route.FACTOR]
+        assert self.emptied == [command + self.reuse for command, tile in self.commands
+                                if tile.route == Route.FACTOR and tile.end]
+        written = [tile for tile in tiles if tile.written]
+        assert [word[1:] for word in self.words] == [w for tile in written for w in tile.written]
+        if written:
+            per_tile = len(written[0].written)
+            ends = [word[0] for word in self.words[per_tile - 1::per_tile]]
+            assert self.given == [(end + 1, tile.payload["give"])
+                                  for end, tile in zip(ends, written, strict=True)]
+        self.check_scores()
+
+    def check_scores(self):
+        lanes = self.sizes[1]
+        scored = [(command, tile) for command, tile in self.commands
+                  if tile.route == Route.SOFTMAX]
+        assert [start for start, _, _ in self.started] == [
+            command + self.dut.softmax_latency for command, _ in scored]
+        for (start, told, mask), (_, tile) in zip(self.started, scored, strict=True):
+            assert mask == tile.mask
+            assert all(told[name] == tile.payload[name] for name in told.shape().members)
+            for (row, lane), value in np.ndenumerate(tile.acc):
+                place = (row % self.softmax_rows * lanes + lane) * 32
+                values = self.scores[start + row // self.softmax_rows + lane // 2]
+                assert values >> place & 0xFFFFFFFF == int(value) & 0xFFFFFFFF
 
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("sizes", SIZES)
 def test_random_stalls(sizes, seed):
-    bench = Bench(*sizes, contexts=(4, 16)[seed], array_latency=sizes[0] + 3 * seed, seed=seed)
+    bench = Bench(*sizes, contexts=(4, 16)[seed], array_latency=sizes[0] // 2 + 3 * seed,
+                  seed=seed)
     tiles = bench.tiles(24, bench.random.sample(list(Layout) * 4, 12))
     bench.run(tiles)
     bench.check(tiles)
@@ -182,8 +314,83 @@ def test_a_tile_every_rows_cycles(sizes, layout):
     tiles = bench.tiles(12, tuple(Layout) if layout is None else (layout,))
     bench.run(tiles)
     bench.check(tiles)
-    assert set(np.diff(bench.commands)) == {sizes[0]}
+    assert set(np.diff([cycle for cycle, _ in bench.commands])) == {sizes[0]}
     assert set(np.diff([cycle for cycle, _ in bench.given])) == {sizes[0]}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("sizes", "softmax_rows"), MIXED)
+def test_random_mix(sizes, softmax_rows, seed):
+    contexts, jobs = ((8, 32), (16, 2), (4, 4))[seed]
+    bench = Bench(*sizes, contexts=contexts, ring=contexts // 2, jobs=jobs, seed=seed, reuse=seed,
+                  softmax_rows=softmax_rows, array_latency=sizes[0] // 2 + seed,
+                  latency=((3, 10), (1, 1), (1, 40))[seed], settle=(9, 0, 23)[seed])
+    tiles = bench.mix(8, ahead=jobs)
+    bench.run(tiles)
+    bench.check(tiles)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("sizes", "softmax_rows"), MIXED)
+def test_a_mix_leaves_as_soon_as_it_can(sizes, softmax_rows, seed):
+    """Each tile takes ``rows / 2`` cycles of the array, unless its own route is slower."""
+    rows = sizes[0]
+    bench = Bench(*sizes, contexts=32, ring=16, softmax_rows=softmax_rows, idle=0, seed=seed,
+                  latency=(Drain.READ_LATENCY,) * 2, softmax_latency=(10, 10))
+    # Channels of shallow words take all the cycles of a tile, which leaves none for masks.
+    tiles = bench.tiles(1) + bench.mix(12, masked=0 if sizes[2] == 2 else 0.5)
+    bench.run(tiles)
+    bench.check(tiles)
+    gaps = {Route.SOFTMAX: rows // softmax_rows, Route.REQUANTISE: rows, Route.FACTOR: rows}
+    free = {"array": 0, **dict.fromkeys(gaps, 0)}
+    for (accepted, _), (command, tile) in zip(bench.accepted, bench.commands, strict=True):
+        fetch = Drain.READ_LATENCY + 7 + len(tile.fetched) if tile.fetched else bench.settle
+        latest = max(free["array"], free[tile.route], accepted + fetch)
+        if tile.route == Route.FACTOR:
+            latest = max(latest, bench.factor_cycles[tile.job] + 2)
+        assert command <= latest
+        free["array"] = command + rows // 2
+        path = [Route.SOFTMAX] if tile.route == Route.SOFTMAX else [Route.REQUANTISE, Route.FACTOR]
+        free |= dict.fromkeys(path, command + gaps[tile.route])
+
+
+@pytest.mark.parametrize("softmax_rows", [1, 2])
+def test_rates(softmax_rows):
+    """Scores leave at the rate of the softmax; outputs between them cost half their rows."""
+    rows, lanes, depth = 8, 16, 8
+    bench = Bench(rows, lanes, depth, contexts=32, softmax_rows=softmax_rows, idle=0,
+                  latency=(Drain.READ_LATENCY,) * 2)
+    routes = [Route.REQUANTISE, *[Route.SOFTMAX, Route.REQUANTISE] * 8, *[Route.SOFTMAX] * 8]
+    tiles = [Tile(bench.rng, bench.sizes, route, give=1, masked=n % 3 == 0)
+             for n, route in enumerate(routes)]
+    bench.run(tiles)
+    bench.check(tiles)
+    gaps = np.diff([cycle for cycle, _ in bench.commands]).tolist()
+    assert gaps == [rows // 2] * 17 + [rows // softmax_rows] * 7
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("softmax_rows", [1, 2])
+def test_timing_of_scores(softmax_rows, masked):
+    bench = Bench(4, 8, 4, settle=12, array_latency=1, latency=(1, 1), idle=0,
+                  softmax_rows=softmax_rows)
+    tiles = [Tile(bench.rng, bench.sizes, Route.SOFTMAX, masked=masked)]
+    bench.run(tiles)
+    bench.check(tiles)
+    accepted, command, start = bench.accepted[0][0], bench.commands[0][0], bench.started[0][0]
+    assert command == accepted + bench.settle
+    assert start == command + 1 + (0 if softmax_rows == 2 else RowBuffer.LATENCY)
+    assert [n for n, busy in enumerate(bench.busy) if busy] == [*range(accepted + 1, start + 1)]
+
+
+def test_outputs_wait_for_their_factors():
+    bench = Bench(4, 8, 4, contexts=8, ring=4, idle=0, softmax_latency=(200, 200))
+    tiles = [Tile(bench.rng, bench.sizes, Route.SOFTMAX, begin=True, end=True),
+             *(Tile(bench.rng, bench.sizes, Route.FACTOR, end=n == 1, block=n, give=1 << n)
+               for n in range(2))]
+    bench.run(tiles)
+    bench.check(tiles)
+    assert [command - bench.factor_cycles[0] for command, _ in bench.commands[1:]] == [2, 6]
 
 
 @pytest.mark.parametrize("contexts", [2, 4])
@@ -201,7 +408,7 @@ def test_a_slow_pool_only_delays():
     bench.check(tiles)
 
 
-@pytest.mark.parametrize(("settle", "reuse", "array_latency"), [(0, 0, 2), (2, 1, 4), (40, 7, 9)])
+@pytest.mark.parametrize(("settle", "reuse", "array_latency"), [(0, 0, 1), (2, 1, 4), (40, 7, 9)])
 def test_timing_of_one_tile(settle, reuse, array_latency):
     rows, lanes, depth = 4, 8, 4
     bench = Bench(rows, lanes, depth, settle=settle, reuse=reuse, array_latency=array_latency,
@@ -209,10 +416,10 @@ def test_timing_of_one_tile(settle, reuse, array_latency):
     tiles = bench.tiles(1)
     bench.run(tiles)
     bench.check(tiles)
-    accepted, command = bench.accepted[0], bench.commands[0]
+    accepted, command = bench.accepted[0][0], bench.commands[0][0]
     assert command == accepted + settle if settle == 40 else command >= accepted + settle
-    last_row = command + array_latency + Lanes(lanes).latency + rows - 1
-    assert bench.words[0][0] == last_row + 2
+    last_row = command + array_latency + RowBuffer.LATENCY + Lanes(lanes, 2).latency + rows - 1
+    assert bench.words[0][0] == last_row + 2 == command + bench.dut.pool_latency
     given = bench.given[0][0]
     assert [n for n, busy in enumerate(bench.busy) if busy] == [*range(accepted + 1, given + 1)]
 
@@ -224,17 +431,20 @@ def test_contexts_settle_before_their_command():
     bench.check(tiles)
 
 
-@pytest.mark.parametrize("after", [11, 16, 23, 30, 37, 51])
+@pytest.mark.parametrize("after", [11, 16, 23, 30, 37, 51, 90, 130])
 def test_mid_run_reset(after):
-    """Nothing of the tiles under way shows after a reset, and new ones start with context 0."""
-    bench = Bench(4, 8, 4, settle=23, reuse=7, latency=(1, 3), idle=0.2, seed=after)
-    lost, tiles = bench.tiles(12), bench.tiles(8)
+    """Nothing of the tiles under way shows after a reset, and new ones find all as at first."""
+    bench = Bench(4, 8, 4, ring=8, settle=23, reuse=7, latency=(1, 3), softmax_latency=(10, 20),
+                  idle=0.2, seed=after)
+    lost, tiles = bench.mix(5), bench.mix(3)
 
     async def run(ctx):
         waiting = deque(lost)
+        bench.fetched = [(tile.payload["channels"] + n, word)
+                         for tile in lost for n, word in enumerate(tile.fetched)]
         for cycle in range(after):
             ctx.set(bench.reset, cycle == after - 1)
-            await bench.step(ctx, waiting, lost)
+            await bench.step(ctx, waiting)
         ctx.set(bench.reset, 0)
         bench.clear()
         await bench.feed(ctx, tiles, 2000)
@@ -257,11 +467,15 @@ def test_the_pool_must_be_ready():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="Contexts must be a power of two from 2 up, not 12"):
-        DrainControl(rows=4, contexts=12, settle=9, reuse=0)
+    sizes = {"rows": 4, "lanes": 4, "depth": 2, "contexts": 4, "pool_bits": 8, "settle": 9,
+             "reuse": 0}
     with pytest.raises(ValueError, match="Word must have at least the 64 bits of a channel's "
                                          "parameters, not 32"):
-        ChannelBuffer(rows=4, tiles=4, pool_bits=8, word_bits=32)
-    with pytest.raises(ValueError, match="Array latency must be at least 2 cycles, not 1"):
-        Drain(rows=4, lanes=4, depth=2, contexts=4, pool_bits=8, array_latency=1, settle=9,
-              reuse=0)
+        ChannelBuffer(rows=4, tiles=4, word_bits=32)
+    with pytest.raises(ValueError, match="Word must have at least the 256 bits of a tile's mask, "
+                                         "not 128"):
+        MaskBuffer(bits=256, masks=4, word_bits=128)
+    with pytest.raises(ValueError, match="Array latency must be at least 1 cycle, not 0"):
+        Drain(**sizes, array_latency=0)
+    with pytest.raises(ValueError, match="Rows a cycle to the softmax must be 1 or 2, not 4"):
+        Drain(**sizes, array_latency=2, softmax_rows=4)
