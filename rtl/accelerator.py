@@ -122,6 +122,7 @@ class Accelerator(wiring.Component):
             (registers.wait_dma, core.wait_dma),
             (registers.wait_operands, core.wait_operands),
             (registers.wait_drain, core.wait_drain),
+            (registers.wait_softmax, core.wait_softmax),
             (registers.read_bytes, core.read_beats << beat_shift),
             (registers.write_bytes, core.write_beats << beat_shift),
             *((getattr(registers, name), core.retired[queue])

@@ -79,9 +79,10 @@ REGISTERS: tuple[Register, ...] = (
     _value("WAIT_DRAIN", 0x40, "r", "Cycles in which the array waited for a free context."),
     _value("READ_BYTES", 0x44, "r", "Bytes read over AXI, the program included."),
     _value("WRITE_BYTES", 0x48, "r", "Bytes written over AXI."),
+    _value("WAIT_SOFTMAX", 0x4C, "r", "Cycles in which the array waited for probabilities."),
     _value("RETIRED_LOAD", 0x50, "r", "LOAD instructions completed."),
     _value("RETIRED_FILL", 0x54, "r", "FILL instructions completed."),
-    _value("RETIRED_COMPUTE", 0x58, "r", "MATMUL instructions whose steps are all issued."),
+    _value("RETIRED_COMPUTE", 0x58, "r", "MATMUL and ATTEND instructions, all steps issued."),
     _value("RETIRED_STORE", 0x5C, "r", "STORE instructions completed."),
 )
 """The registers, by address."""
