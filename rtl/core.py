@@ -10,16 +10,18 @@ from amaranth.lib.wiring import In, Out
 
 from .array import Array as SystolicArray
 from .axi import Axi4
+from .cell import NEUTRAL_SHIFT
+from .compute import Compute
 from .delay import delay
 from .dma import Load, Store
 from .drain import Drain
 from .fifo import StreamFifo
 from .geometry import Geometry
 from .isa import TOKENS, Queue
-from .matmul import Matmul
 from .operand import Fill, OperandBuffer
 from .scratchpad import Scratchpad
 from .sequencer import Sequencer
+from .softmax import Softmax
 from .tokens import Tokens
 
 __all__ = ["Core", "Error", "error_layout"]
@@ -59,7 +61,7 @@ class Core(wiring.Component):
     error : Out
         What goes wrong in this cycle (:func:`error_layout`).
     axi : :py:`Out(Axi4(...)).array(ports)`
-    step, wait_dma, wait_operands, wait_drain : :py:`Out(1)`
+    step, wait_dma, wait_operands, wait_drain, wait_softmax : :py:`Out(1)`
         What the array does in this cycle.
     read_beats, write_beats : Out
         AXI beats in this cycle.
@@ -83,6 +85,7 @@ class Core(wiring.Component):
             "wait_dma":      Out(1),
             "wait_operands": Out(1),
             "wait_drain":    Out(1),
+            "wait_softmax":  Out(1),
             "read_beats":    Out(range(g.dma_ports + 1)),
             "write_beats":   Out(range(g.dma_ports + 1)),
             "retired":       Out(len(Queue)),
@@ -92,14 +95,14 @@ class Core(wiring.Component):
         m = Module()
         self._place(m)
         self._connect_transfers(m)
-        self._connect_array(m)
+        self._connect_steps(m)
+        self._connect_drain(m)
         self._connect_tokens(m)
         self._report(m)
         return m
 
     def _place(self, m: Module) -> None:
         g = self.geometry
-        addresses = {"pool_bits": g.pool_bits, "operand_bits": g.operand_bits}
         m.submodules.sequencer = self._sequencer = Sequencer(
             address_bits=g.address_bits, beat_bytes=g.dma_bytes, burst_beats=g.burst_beats)
         m.submodules.tokens = self._tokens = Tokens()
@@ -108,13 +111,18 @@ class Core(wiring.Component):
         m.submodules.operand = self._operand = OperandBuffer(
             g.operand_steps, g.depth, g.lanes, g.word_bytes)
         m.submodules.fill = self._fill = Fill(
-            **addresses, word_bits=8 * g.word_bytes, step_words=g.step_words,
-            latency=Scratchpad.B_LATENCY)
+            pool_bits=g.pool_bits, operand_bits=g.operand_bits, word_bits=8 * g.word_bytes,
+            step_words=g.step_words, latency=Scratchpad.B_LATENCY)
         m.submodules.array = self._array = SystolicArray(g.rows, g.lanes, g.depth, g.contexts)
-        m.submodules.matmul = self._matmul = Matmul(
-            **addresses, contexts=g.contexts, settle=self._array.accumulate_distance)
+        m.submodules.softmax = self._softmax = Softmax(
+            g.rows, g.lanes, g.depth, g.softmax_rows, g.probability_slots)
+        m.submodules.compute = self._compute = Compute(
+            pool_bits=g.pool_bits, step_bits=g.step_bits, contexts=g.contexts,
+            slots=g.probability_slots, tile_steps=g.tile_steps,
+            distance=self._array.accumulate_distance)
         m.submodules.drain = self._drain = Drain(
-            rows=g.rows, lanes=g.lanes, depth=g.depth, contexts=g.contexts, pool_bits=g.pool_bits,
+            rows=g.rows, lanes=g.lanes, depth=g.depth, contexts=g.contexts,
+            softmax_rows=g.softmax_rows, pool_bits=g.pool_bits,
             array_latency=self._array.drain_latency,
             settle=self._issue_latency + self._array.drain_distance,
             reuse=self._array.reuse_distance)
@@ -129,7 +137,7 @@ class Core(wiring.Component):
     @property
     def _issue_latency(self) -> int:
         """Cycles from the addresses of a step to its operands."""
-        return max(Scratchpad.A_LATENCY, OperandBuffer.LATENCY)
+        return max(Scratchpad.A_LATENCY, OperandBuffer.LATENCY, Softmax.READ_LATENCY)
 
     def _connect_transfers(self, m: Module) -> None:
         sequencer, load, store, pool = self._sequencer, self._load, self._store, self._scratchpad
@@ -137,7 +145,7 @@ class Core(wiring.Component):
             (load.fetched, sequencer.beats), (sequencer.request, load.fetch),
             (load.pool, pool.load), (store.pool, pool.store), (self._fill.pool, pool.fill),
             (sequencer.load, load.i), (sequencer.fill, self._fill.i),
-            (sequencer.compute, self._matmul.i), (sequencer.store, store.i),
+            (sequencer.compute, self._compute.i), (sequencer.store, store.i),
         ]
         for one, other in connections:
             wiring.connect(m, one, other)
@@ -156,12 +164,11 @@ class Core(wiring.Component):
             store.stop.eq(self.stop),
         ]
 
-    def _connect_array(self, m: Module) -> None:
-        """Issued steps meet their operands at the array; finished tiles go to the drain."""
-        issue, array, drain = self._matmul.issue, self._array, self._drain
-        operand, pool, fill = self._operand, self._scratchpad, self._fill
-        wiring.connect(m, drain.params, pool.params)
-        wiring.connect(m, drain.pool, pool.drain)
+    def _connect_steps(self, m: Module) -> None:
+        """Issued steps meet their operands at the array; B has two sources."""
+        g, issue, array = self.geometry, self._compute.issue, self._array
+        operand, pool, fill, softmax = self._operand, self._scratchpad, self._fill, self._softmax
+        latency = self._issue_latency
         for name in ("write_en", "write_addr", "write_part", "write_data"):
             m.d.comb += getattr(operand, name).eq(getattr(fill, name))
         tag = Signal.like(array.tag)
@@ -171,22 +178,52 @@ class Core(wiring.Component):
             tag.last.eq(issue.done),
             pool.a_en.eq(issue.step),
             pool.a_addr.eq(issue.a),
-            operand.read_addr.eq(delay(m, issue.b, self._issue_latency - OperandBuffer.LATENCY,
-                                         name="b_addr")),
-            array.a.eq(delay(m, pool.a_data, self._issue_latency - Scratchpad.A_LATENCY,
-                             name="a_data")),
-            array.b.eq(operand.read_data),
-            array.tag.eq(delay(m, tag, self._issue_latency, name="tag")),
+            operand.read_addr.eq(delay(m, issue.b, latency - OperandBuffer.LATENCY,
+                                       name="operand_addr")),
+            softmax.read_addr.eq(delay(m, issue.b, latency - Softmax.READ_LATENCY,
+                                       name="probability_addr")),
+            array.a.eq(delay(m, pool.a_data, latency - Scratchpad.A_LATENCY, name="a_data")),
+            array.tag.eq(delay(m, tag, latency, name="tag")),
+        ]
+        # A register for each of the depth vectors and for the scales keeps the fan-out small.
+        early = delay(m, issue.segment.probability, latency - 1, name="probability")
+        chosen = [Signal(name=f"probability_{k}", attrs={"keep": "true"})
+                  for k in range(g.depth + 1)]
+        m.d.sync += [each.eq(early) for each in chosen]
+        for k, probability in enumerate(chosen[:-1]):
+            vector = (array.b, operand.read_data, softmax.read_data)
+            b, value, weight = (part.word_select(k, 8 * g.lanes) for part in vector)
+            m.d.comb += b.eq(Mux(probability, weight, value))
+        for scale, weight in zip(array.scale, softmax.scales, strict=True):
+            m.d.comb += [scale.shift.eq(Mux(chosen[-1], weight.shift, NEUTRAL_SHIFT)),
+                         scale["raise"].eq(Mux(chosen[-1], weight["raise"], 0))]
+
+    def _connect_drain(self, m: Module) -> None:
+        """Finished tiles go to the drain, and scores from there to the softmax."""
+        issue, array, drain = self._compute.issue, self._array, self._drain
+        pool, softmax = self._scratchpad, self._softmax
+        wiring.connect(m, drain.params, pool.params)
+        wiring.connect(m, drain.pool, pool.drain)
+        m.d.comb += [
             array.drain.eq(drain.command),
-            *(lane.eq(value) for lane, value in zip(drain.i, array.o, strict=True)),
+            Cat(drain.i).eq(Cat(array.o)),
             issue.freed.eq(drain.freed),
             drain.tiles.valid.eq(issue.done & issue.segment.drain),
-            *(drain.tiles.p[name].eq(issue.segment[name]) for name in drain.tiles.p.shape().members),
+            *(drain.tiles.p[name].eq(issue.segment[name])
+              for name in drain.tiles.p.shape().members),
+            softmax.start.eq(drain.softmax_start),
+            softmax.tile.eq(drain.softmax_tile),
+            softmax.mask.eq(drain.softmax_mask),
+            Cat(softmax.scores).eq(Cat(drain.scores)),
+            Cat(drain.factors).eq(Cat(softmax.factors)),
+            drain.factor_valid.eq(softmax.factor_valid),
+            self._compute.ready.eq(softmax.ready),
+            self._compute.emptied.eq(drain.emptied),
         ]
 
     def _connect_tokens(self, m: Module) -> None:
         """A tile gives its tokens once it is drained; one that stays in its context, at once."""
-        issue, drain, matmul = self._matmul.issue, self._drain, self._matmul
+        issue, drain, compute = self._compute.issue, self._drain, self._compute
         port = self._tokens.port
         for queue, engine in ((Queue.LOAD, self._load), (Queue.FILL, self._fill),
                               (Queue.STORE, self._store)):
@@ -198,29 +235,30 @@ class Core(wiring.Component):
             held.o.ready.eq(~drain.give.any()),
             port[Queue.COMPUTE].give.eq(drain.give | Mux(held.o.valid & held.o.ready,
                                                          held.o.payload, 0)),
-            port[Queue.COMPUTE].take.eq(matmul.tokens.take),
-            matmul.tokens.available.eq(port[Queue.COMPUTE].available),
+            port[Queue.COMPUTE].take.eq(compute.tokens.take),
+            compute.tokens.available.eq(port[Queue.COMPUTE].available),
         ]
         self._held_gives = held
 
     def _report(self, m: Module) -> None:
         """Tell what the engines do, what the array waits for, and what went wrong first."""
-        load, fill, matmul, store = self._load, self._fill, self._matmul, self._store
-        issue, lacks = matmul.issue, matmul.blocked
+        load, fill, compute, store = self._load, self._fill, self._compute, self._store
+        lacks = compute.blocked
         for_fill = (lacks & _posted_by(Queue.FILL)).any()
         for_transfer = ((lacks & (_posted_by(Queue.LOAD) | _posted_by(Queue.STORE))).any()
                         | (for_fill & (fill.blocked & _posted_by(Queue.LOAD)).any()))
-        engines = (self._sequencer, load, fill, matmul, self._drain, store)
+        engines = (self._sequencer, load, fill, compute, self._drain, store)
         m.d.comb += [
             self.busy.eq(Cat(engine.busy for engine in engines).any() | self._held_gives.level.any()),
             self.quiet.eq(load.idle & store.idle),
-            self.step.eq(issue.step),
-            self.wait_drain.eq(issue.full),
+            self.step.eq(compute.issue.step),
+            self.wait_drain.eq(compute.wait_drain),
+            self.wait_softmax.eq(compute.wait_softmax),
             self.wait_dma.eq(for_transfer),
             self.wait_operands.eq(for_fill & ~for_transfer),
             self.read_beats.eq(load.beats),
             self.write_beats.eq(store.beats),
-            self.retired.eq(Cat(engine.retired for engine in (load, fill, matmul, store))),
+            self.retired.eq(Cat(engine.retired for engine in (load, fill, compute, store))),
         ]
         with m.If(self._sequencer.illegal):
             m.d.comb += self.error.code.eq(Error.OPCODE)
