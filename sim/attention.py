@@ -1,0 +1,302 @@
+"""The bit-exact NumPy model of fused attention: streaming softmax and scaled accumulation.
+
+One lane, one query. A *job* is one head and one tile of queries; its scores come in tiles of
+``rows`` keys, in any order. Each group of 8 keys is turned to probabilities relative to its own
+highest score, and a lane state carries what connects the tiles: a reference, to which all sums are
+relative, and the sum of the probabilities. Shapes are ``[keys, lanes]`` and ``[features, lanes]``; every function
+is vectorised over the lanes and gives the very bits of the hardware. ``docs/numerics.md`` explains
+the choices and states the error bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import golden
+
+__all__ = ["CLEAR", "FRACTION", "GROUP", "GUARD", "HIDDEN_SHIFT", "LaneState", "Scale", "accumulate",
+           "accumulate_job", "attend_job", "energies", "factor", "output", "round_shift",
+           "score_scale", "tile_probabilities"]
+
+FRACTION = 7
+"""Fraction bits of an energy, in units of log2."""
+
+GUARD = 11
+"""Bits by which sums are finer than a probability of 1/127 of the reference."""
+
+SUM_FRACTION = 4
+"""Bits by which the sum of probabilities is finer than the other sums."""
+
+GROUP = 8
+"""Keys that share a level; a tile of fewer rows is one group."""
+
+CLEAR = 3
+"""The raise code that clears a sum; the others shift it down by 8 bits each."""
+
+HIDDEN_SHIFT = 31
+"""The shift of a tile that adds nothing."""
+
+_GRANULE = 8             # the reference moves in steps of so many bits
+_COUNTER_BITS = 7        # tiles are counted modulo 2^7
+_FULL = 1 << 23          # a sum from here on asks for a raise
+_PEAK = 127              # the probability of a score at the tile's level
+_ENERGY_LIMIT = 1 << 17
+_TABLE = np.rint(16 * _PEAK * np.exp2(-np.arange(1 << FRACTION) / (1 << FRACTION))).astype(np.int64)
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+# -- scores ----------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Scale:
+    """Energy steps of one score step: ``multiplier / 2^shift``."""
+
+    multiplier: int
+    """17 bits, unsigned."""
+    shift: int
+    """12, 16, 20 or 24."""
+
+
+def score_scale(scale: float) -> Scale:
+    """Return the multiplier and shift for scores that times ``scale`` are natural logarithms.
+
+    The relative error is at most 2^-14 for scales above 2^-15; below, the absolute error in
+    energies is at most 1/16 step for scores of 21 bits.
+
+    Raises
+    ------
+    ValueError
+        If the scale is negative, not finite, or too large.
+    """
+    steps = scale * math.log2(math.e) * (1 << FRACTION)
+    for shift in (24, 20, 16, 12):
+        if 0 <= steps and round(steps * 2 ** shift) < 1 << 17:
+            return Scale(round(steps * 2 ** shift), shift)
+    largest = 2 ** 5 / (math.log2(math.e) * (1 << FRACTION))
+    raise ValueError(f"Score scale must be between 0 and {largest:.4g}, not {scale}")
+
+
+def energies(scores: ArrayLike, scale: Scale) -> Ints:
+    """Return the energies of scores: ``-log2`` of the weight, in steps of 2^-7, within 18 bits.
+
+    Rounded down, which moves all energies by the same half step on average: a softmax does not see
+    it.
+    """
+    product = -scale.multiplier * np.asarray(scores, np.int64)
+    return np.clip(product >> scale.shift, -_ENERGY_LIMIT, _ENERGY_LIMIT - 1)
+
+
+def tile_probabilities(energy: ArrayLike, visible: ArrayLike | None = None,
+                       ) -> tuple[Ints, Ints, Bools]:
+    """Return the probabilities of a tile's keys relative to the level of their group.
+
+    The level is the least visible energy of the group, rounded down to an integer power of two. A
+    key at the level has probability 127; hidden keys have 0.
+
+    Parameters
+    ----------
+    energy : array of int, shape ``[rows, lanes]``
+    visible : array of bool, shape ``[rows, lanes]``, optional
+
+    Returns
+    -------
+    probabilities : array of int64, shape ``[rows, lanes]``
+    levels : array of int64, shape ``[groups, lanes]``
+        Without meaning where no key is visible.
+    seen : array of bool, shape ``[groups, lanes]``
+        Whether any key of the group is visible.
+    """
+    energy = _grouped(np.asarray(energy, np.int64))
+    visible = np.ones(energy.shape, bool) if visible is None else _grouped(np.asarray(visible, bool))
+    levels = np.where(visible, energy, _ENERGY_LIMIT).min(1) >> FRACTION
+    octave = (energy >> FRACTION) - levels[:, np.newaxis]
+    half = _TABLE[energy & (1 << FRACTION) - 1] >> np.clip(octave, 0, 8) + 3
+    p = np.where(visible & (octave < 8), (half >> 1) + (half & 1), 0)
+    return p.reshape(-1, p.shape[-1]), levels, visible.any(1)
+
+
+def _grouped(values: NDArray) -> NDArray:
+    """Return ``[groups, keys, lanes]``."""
+    rows, lanes = values.shape
+    return values.reshape(-1, min(rows, GROUP), lanes)
+
+
+def round_shift(value: ArrayLike, shift: ArrayLike, up: ArrayLike = 1, guard: int = GUARD) -> Ints:
+    """Return ``value · 2^(guard - shift)``, to nearest with ties upwards, or down if not ``up``."""
+    halves = (np.asarray(value, np.int64) << guard + 1) >> np.asarray(shift, np.int64)
+    return (halves >> 1) + (halves & up)
+
+
+# -- state of the lanes ----------------------------------------------------------------------------
+
+def _lowered(total: Ints, code: Ints) -> Ints:
+    return np.where(code == CLEAR, 0, total >> _GRANULE * code)
+
+
+@dataclass
+class LaneState:
+    """What the lanes know of the tiles of a job so far."""
+
+    reference: Ints
+    """Level to which the sums are relative, in steps of 8; higher scores have lower levels."""
+    empty: Bools
+    """No key was visible yet."""
+    total: Ints
+    """Sum of the probabilities, in units of ``2^-(GUARD + SUM_FRACTION)``."""
+    raised: Bools
+    """The last tile changed the reference."""
+    full: Bools
+    """The total before the last tile was so high that the reference must move."""
+    tiles: int = 0
+    """Tiles so far."""
+
+    @classmethod
+    def start(cls, lanes: int) -> LaneState:
+        """Return the state at the begin of a job."""
+        return cls(np.zeros(lanes, np.int64), np.ones(lanes, bool), np.zeros(lanes, np.int64),
+                   np.zeros(lanes, bool), np.zeros(lanes, bool))
+
+    def add(self, probabilities: Ints, levels: Ints, seen: Bools) -> tuple[Ints, Ints, Ints]:
+        """Take in a tile, as :func:`tile_probabilities` returned it.
+
+        Returns
+        -------
+        shift : array of int64, shape ``[groups, lanes]``
+            How far the sums of a group are shifted down when they are added, see
+            :func:`round_shift`.
+        code : array of int64, shape ``[lanes]``
+            How far the sums so far are shifted down before: by 8 bits each, or :data:`CLEAR`.
+        up : array of int64, shape ``[groups, lanes]``
+            Whether the sums of the group are rounded to nearest, or down. Rounding ties upwards
+            moves a sum that is shifted down by ``n`` bits by ``2^-(n+1)`` on average, so every
+            ``2^n``-th tile is rounded down.
+        """
+        visible = seen.any(0)
+        need = np.where(seen, levels, _ENERGY_LIMIT).min(0) // _GRANULE
+        over = self.full & ~self.raised
+        target = np.where(self.empty, need, np.minimum(self.reference - over, need))
+        raises = np.where(self.empty, CLEAR, np.minimum(self.reference - target, CLEAR))
+        code = np.where(visible, raises, 0)
+        shift = np.where(seen, np.minimum(levels - _GRANULE * target, HIDDEN_SHIFT), HIDDEN_SHIFT)
+        period = 1 << np.clip(shift - GUARD, 0, _COUNTER_BITS)
+        up = (period == 1) | ((self.tiles + 1) % period != 0)
+
+        sums = probabilities.reshape(*shift.shape[:1], -1, shift.shape[1]).sum(1)
+        self.full = self.total >= _FULL << SUM_FRACTION
+        self.total = _lowered(self.total, code) + round_shift(
+            sums, shift, guard=GUARD + SUM_FRACTION).sum(0)
+        self.raised = code > 0
+        self.reference = np.where(visible, target, self.reference)
+        self.empty = self.empty & ~visible
+        self.tiles += 1
+        return shift, code, up.astype(np.int64)
+
+
+# -- sums of values --------------------------------------------------------------------------------
+
+def accumulate(acc: ArrayLike, probabilities: ArrayLike, values: ArrayLike, shift: Ints,
+               code: Ints, up: Ints, depth: int) -> Ints:
+    """Return the accumulators after a tile: ``depth`` keys a step, each step rounded for itself.
+
+    Parameters
+    ----------
+    acc : array of int, shape ``[features, lanes]``
+    probabilities : array of int, shape ``[rows, lanes]``
+    values : array of int8, shape ``[rows, features]``
+    shift, code, up : array of int
+        As :meth:`LaneState.add` returned them.
+    """
+    p = np.asarray(probabilities, np.float32).reshape(-1, depth, np.shape(probabilities)[-1])
+    v = np.asarray(values, np.float32).reshape(p.shape[0], depth, -1)
+    products = (v.swapaxes(1, 2) @ p).astype(np.int64)  # sums below 2^24: exact
+    shift, up = (np.repeat(group, p.shape[0] // shift.shape[0], axis=0)[:, np.newaxis]
+                 for group in (shift, up))
+    return _lowered(np.asarray(acc, np.int64), code) + round_shift(products, shift, up).sum(0)
+
+
+def factor(state: LaneState, gain: int, gain_shift: int) -> tuple[Ints, Ints]:
+    """Return the multiplier and shift of each lane's final requantisation.
+
+    With them :func:`output` gives ``acc / total · gain / 2^(gain_shift + 1)``, where ``acc`` and
+    ``total`` have the same unit. A lane that saw no key has multiplier 0.
+
+    With ``total · 2^z`` normalised to ``n`` of 24 bits, the multiplier is
+    ``gain · 2^24 / n``, rounded down, and halved (``e`` = 1) if it has 18 bits; the shift is
+    ``gain_shift + 19 - z - e``, saturated to 6 bits unsigned.
+
+    Parameters
+    ----------
+    gain : :class:`int`
+        At least 2^16 and less than 2^17.
+    gain_shift : :class:`int`
+        6 bits, unsigned, as :func:`~heddle.sim.golden.quantise_scale` returns both.
+    """
+    total = np.maximum(state.total, 1)
+    z = 24 + SUM_FRACTION - np.frexp(total)[1].astype(np.int64)
+    quotient = (gain << 24) // ((total << z) >> SUM_FRACTION)
+    e = quotient >> 17
+    shift = np.clip(gain_shift + 19 - z - e, 0, 63)
+    return np.where(state.empty, 0, quotient >> e), np.where(state.empty, 0, shift)
+
+
+def output(acc: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[np.int8]:
+    """Return the outputs: ``acc / 32 · multiplier / 2^(shift+1)``, as the lanes requantise.
+
+    Parameters
+    ----------
+    acc : array of int, shape ``[features, lanes]``
+    multiplier, shift : array of int, shape ``[lanes]``
+    """
+    reduced = (np.asarray(acc, np.int64) + 16) >> 5
+    zero = np.zeros_like(np.asarray(multiplier))
+    return golden.requantise(reduced.T, zero, multiplier, shift).T
+
+
+# -- whole jobs ------------------------------------------------------------------------------------
+
+Tiles = Iterable[tuple[int, Bools | None]]
+
+
+def accumulate_job(q: ArrayLike, k: ArrayLike, v: ArrayLike, tiles: Tiles, *, rows: int,
+                   depth: int, scale: Scale) -> tuple[Ints, LaneState]:
+    """Return the accumulators and the state of the lanes after the tiles of a job.
+
+    Parameters
+    ----------
+    q : array of int8, shape ``[dim, lanes]``
+    k : array of int8, shape ``[dim, keys]``
+    v : array of int8, shape ``[keys, features]``
+        Keys and values are padded with zeros to whole tiles; the masks hide the padding.
+    tiles : iterable of (int, mask)
+        Key tiles in the order of their visit: index, and which keys each lane sees (array of bool,
+        shape ``[rows, lanes]``, or None for all).
+    """
+    q = np.asarray(q, np.int8)
+    padding = -np.shape(k)[1] % rows
+    k = np.pad(np.asarray(k, np.int8), ((0, 0), (0, padding)))
+    v = np.pad(np.asarray(v, np.int8), ((0, padding), (0, 0)))
+    acc = np.zeros((v.shape[1], q.shape[1]), np.int64)
+    state = LaneState.start(q.shape[1])
+    for index, visible in tiles:
+        part = slice(index * rows, (index + 1) * rows)
+        energy = energies(golden.matmul(k[:, part], q), scale)
+        p, levels, seen = tile_probabilities(energy, visible)
+        acc = accumulate(acc, p, v[part], *state.add(p, levels, seen), depth)
+    return acc, state
+
+
+def attend_job(q: ArrayLike, k: ArrayLike, v: ArrayLike, tiles: Tiles, *, rows: int, depth: int,
+               scale: Scale, gain: int, gain_shift: int) -> NDArray[np.int8]:
+    """Return the outputs of a job, shape ``[features, lanes]``.
+
+    Parameters are those of :func:`accumulate_job` and :func:`factor`.
+    """
+    acc, state = accumulate_job(q, k, v, tiles, rows=rows, depth=depth, scale=scale)
+    return output(acc, *factor(state, gain, gain_shift))
