@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from .array import Array as SystolicArray
 from .axi import Axi4
-from .cell import NEUTRAL_SHIFT
+from .cell import NEUTRAL_SHIFT, scale_layout
 from .compute import Compute
 from .delay import delay
 from .dma import Load, Store
@@ -194,9 +194,9 @@ class Core(wiring.Component):
             vector = (array.b, operand.read_data, softmax.read_data)
             b, value, weight = (part.word_select(k, 8 * g.lanes) for part in vector)
             m.d.comb += b.eq(Mux(probability, weight, value))
+        neutral = scale_layout.const({"shift": NEUTRAL_SHIFT})
         for scale, weight in zip(array.scale, softmax.scales, strict=True):
-            m.d.comb += [scale.shift.eq(Mux(chosen[-1], weight.shift, NEUTRAL_SHIFT)),
-                         scale["raise"].eq(Mux(chosen[-1], weight["raise"], 0))]
+            m.d.comb += scale.eq(Mux(chosen[-1], weight, neutral))
 
     def _connect_drain(self, m: Module) -> None:
         """Finished tiles go to the drain, and scores from there to the softmax."""
