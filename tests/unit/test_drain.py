@@ -369,6 +369,15 @@ def test_rates(softmax_rows):
     assert gaps == [rows // 2] * 17 + [rows // softmax_rows] * 7
 
 
+@pytest.mark.parametrize("route", [Route.REQUANTISE, Route.SOFTMAX])
+def test_parameters_wait_for_room(route):
+    """More tiles wait than the buffers hold the parameters of."""
+    bench = Bench(8, 16, 8, contexts=64, settle=150, latency=(1, 1), idle=0)
+    tiles = [Tile(bench.rng, bench.sizes, route, masked=True, give=1) for _ in range(80)]
+    bench.run(tiles)
+    bench.check(tiles)
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("softmax_rows", [1, 2])
 def test_timing_of_scores(softmax_rows, masked):
