@@ -38,6 +38,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort):
+            raise
         except (ValueError, TypeError, RuntimeError, OSError, ModuleNotFoundError) as error:
             if ctx.params["traceback"]:
                 raise
@@ -180,3 +182,7 @@ def _text(value: str | int | float | bool | None) -> str:
         case bool() | str():
             return str(value)
     return f"{value:,}"
+
+
+if __name__ == "__main__":
+    main()
