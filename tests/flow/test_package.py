@@ -32,7 +32,8 @@ def test_every_source_file_is_packaged(built):
 
 
 def test_installed_package_works_away_from_the_repository(built, tmp_path):
-    done = subprocess.run([sys.executable, "-c", "import heddle, heddle.cli; print(heddle.__file__)"],
+    code = "import heddle, heddle.cli; print(heddle.__file__)"
+    done = subprocess.run([sys.executable, "-c", code],
                           cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(built)},
                           capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(built / "heddle" / "__init__.py")
