@@ -227,9 +227,11 @@ class WritePort(wiring.Component):
 
     def _responses(self, m: Module):
         """Match responses with bursts; return the stream that takes bursts and ends in order."""
+        depth = 2 * self.outstanding  # of each burst in flight an end, too
         m.submodules.flight = flight = StreamFifo(data.StructLayout({
-            "address": len(self.address), "end": 1}), depth=2 * self.outstanding)
-        m.submodules.answers = answers = StreamFifo(unsigned(2), depth=self.outstanding)
+            "address": len(self.address), "end": 1}), depth=depth)
+        # Ends may hold answers up, but there are never more answers than bursts in the other queue.
+        m.submodules.answers = answers = StreamFifo(unsigned(2), depth=depth)
         m.d.comb += [
             self.axi.bready.eq(1),
             answers.i.valid.eq(self.axi.bvalid),
