@@ -45,8 +45,7 @@ lint: $(STAMP)  ## check style and types
 	$(PYTHON) -m mypy
 
 bench: $(STAMP)  ## measure the benchmarks of docs/benchmarks.md
-	$(VENV)/bin/heddle bench gemm --tokens 128 --inputs 384 --outputs 1536
-	$(VENV)/bin/heddle bench gemm --tokens 512 --inputs 768 --outputs 3072
+	$(VENV)/bin/heddle bench all
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info sw/*.egg-info .pytest_cache .ruff_cache .hypothesis

