@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from heddle.cli import main
+from heddle.program import Program
 from heddle.rtl.geometry import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -32,11 +33,13 @@ def test_readme_names_targets_and_commands_that_exist():
         assert CliRunner().invoke(main, [*words, "--help"]).exit_code == 0, command
 
 
-def test_readme_example_runs(capsys):
+def test_readme_example_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     [example] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert 'device="rtl"' in example
     exec(example.replace('device="rtl"', 'device="golden"'), {})
     assert capsys.readouterr().out.startswith("(100, 1000) {'workload'")
+    assert Program.load(tmp_path / "mine.heddle").macs == 2 * 100 * 1000 * 384
 
 
 def test_block_ram_table_adds_up():
