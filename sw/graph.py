@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Graph", "Linear", "Tensor", "checked"]
+__all__ = ["Graph", "Linear", "Tensor", "checked", "checked_inputs"]
 
 
 def checked(array: ArrayLike, name: str, *shape: int | None) -> NDArray[np.float32]:
@@ -148,21 +148,19 @@ class Graph:
                 self.outputs.append(name)
 
     def evaluate(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
-        """Return all tensors, computed in float64.
+        """Return all tensors, computed in float64, for inputs of any number of tokens.
 
         Raises
         ------
         ValueError
-            If an input is missing, unknown, or wrong in shape or values.
+            If an input is missing, unknown, or wrong in features or values.
         """
-        values = {name: x.astype(np.float64) for name, x in self.checked_inputs(inputs).items()}
+        checked = checked_inputs(inputs, [self.tensors[name] for name in self.inputs],
+                                 any_tokens=True)
+        values = {name: x.astype(np.float64) for name, x in checked.items()}
         for layer in self.layers:
             values[layer.output] = layer(values[layer.input])
         return values
-
-    def checked_inputs(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float32]]:
-        """Return the inputs as float32 after checking that they are those that the graph takes."""
-        return checked_inputs(inputs, [self.tensors[name] for name in self.inputs])
 
     def consumers(self, tensor: str) -> list[Linear]:
         """Return the layers that read a tensor."""
@@ -180,12 +178,12 @@ class Graph:
         return self.tensors[name]
 
 
-def checked_inputs(inputs: Mapping[str, ArrayLike], tensors: list[Tensor],
-                   ) -> dict[str, NDArray[np.float32]]:
+def checked_inputs(inputs: Mapping[str, ArrayLike], tensors: list[Tensor], *,
+                   any_tokens: bool = False) -> dict[str, NDArray[np.float32]]:
     """Return arrays as float32 after checking that they are just those of some tensors."""
     names = {tensor.name for tensor in tensors}
     for name in sorted(names ^ set(inputs)):
         problem = "is missing" if name in names else "is not an input"
         raise ValueError(f"Inputs must be {', '.join(sorted(names))}; {name} {problem}")
-    return {t.name: checked(inputs[t.name], f"Input {t.name}", t.tokens, t.features)
-            for t in tensors}
+    return {t.name: checked(inputs[t.name], f"Input {t.name}", None if any_tokens else t.tokens,
+                            t.features) for t in tensors}

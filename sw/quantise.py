@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .graph import Graph, Linear
+from .graph import Graph, Linear, checked_inputs
 from .sim import golden
 
 __all__ = ["Activations", "MAX_INPUTS", "QuantisedGraph", "QuantisedLinear", "Scale", "quantise",
@@ -126,7 +126,8 @@ class QuantisedGraph:
                          ) -> tuple[dict[str, NDArray[np.int8]], NDArray[np.float32]]:
         """Return the integers of the inputs and the factors of the tokens."""
         quantised, tokens = {}, np.ones(1, np.float32)
-        for name, x in self.graph.checked_inputs(inputs).items():
+        tensors = [self.graph.tensors[name] for name in self.graph.inputs]
+        for name, x in checked_inputs(inputs, tensors, any_tokens=True).items():
             if self.per_token:
                 tokens = self.scales[name].tokens(x)
             quantised[name] = self.scales[name].quantise(x, tokens)
@@ -134,32 +135,37 @@ class QuantisedGraph:
 
 
 def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
-             activations: Activations = "tensor") -> QuantisedGraph:
+             activations: Activations = "tensor", *, headroom: float = 1.0) -> QuantisedGraph:
     """Quantise a graph, with scales that fit the tensors of a calibration run.
 
     Parameters
     ----------
     graph : :class:`~heddle.graph.Graph`
     calibration : mapping of str to array
-        An example of each input.
+        An example of each input, of any number of tokens.
     activations : ``"tensor"`` or ``"token"``
         ``"token"`` is for graphs with one input, in which no layer whose output another one reads
         has a bias.
+    headroom : :class:`float`
+        Largest value that can be represented, over the largest of the calibration. Values beyond
+        saturate, so what is calibrated with few tokens and meant for others should have some.
 
     Raises
     ------
     ValueError
         If the calibration does not fit the graph, a layer has too many inputs for the
-        accumulators, values leave the range of float32, or the graph does not allow factors for
-        the tokens.
+        accumulators, values leave the range of float32, the headroom is less than 1, or the graph
+        does not allow factors for the tokens.
     """
+    if not headroom >= 1:
+        raise ValueError(f"Headroom must be at least 1, not {headroom!r}")
     if activations not in ("tensor", "token"):
         raise ValueError(f"Activations must be 'tensor' or 'token', not {activations!r}")
     per_token = activations == "token"
     _check(graph, per_token)
     values = graph.evaluate(calibration)
-    scales = {name: _choose_scale(name, values[name], graph.consumers(name), per_token=per_token)
-              for name in graph.inputs}
+    scales = {name: _choose_scale(name, values[name], graph.consumers(name),
+                                  headroom=headroom, per_token=per_token) for name in graph.inputs}
     if per_token:
         name = graph.inputs[0]
         values[name] = values[name] / scales[name].tokens(values[name])[:, np.newaxis]
@@ -170,7 +176,7 @@ def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
         bias = np.zeros_like(layer.bias) if per_token else layer.bias
         weight, step = _quantise_weight(layer.weight * _wide(scales[layer.input]), bias)
         scale = _choose_scale(layer.output, values[layer.output], graph.consumers(layer.output),
-                              least=step)
+                              headroom=headroom, least=step)
         multiplier, shift = golden.quantise_scale(step / _wide(scale))
         scales[layer.output] = scale
         layers.append(QuantisedLinear(layer.name, layer.input, layer.output, weight,
@@ -204,13 +210,13 @@ def _quantise_weight(weight: Array, bias: NDArray) -> tuple[NDArray[np.int8], Ar
     return np.rint(weight / step[:, np.newaxis]).astype(np.int8), step
 
 
-def _choose_scale(name: str, x: Array, consumers: Sequence[Linear], *,
+def _choose_scale(name: str, x: Array, consumers: Sequence[Linear], *, headroom: float,
                   least: Array | float = 0.0, per_token: bool = False) -> Scale:
     """Return the scale of a tensor with which the layers that read it err least.
 
     ``least`` is the smallest useful value of a step: that of a step of the accumulators.
     """
-    largest = np.abs(x).max(axis=0)
+    largest = np.abs(x).max(axis=0) * headroom
     if not consumers:
         return _scale(name, np.maximum(largest / _LIMIT, least))
     weight = np.concatenate([layer.weight for layer in consumers]).astype(np.float64)
