@@ -32,6 +32,7 @@ from .assembler import Instruction, decode, disassemble
 from .graph import Tensor, checked_inputs
 from .quantise import Scale
 from .rtl.geometry import Geometry
+from .rtl.isa import INSTRUCTION_BYTES
 from .sim import golden
 
 __all__ = ["Program", "ProgramFileError", "Slot", "VERSION"]
@@ -83,6 +84,11 @@ class Program:
         Useful multiply-accumulates, without padding.
     scratchpad_bytes : :class:`int`
         Most bytes of the scratchpad that are in use at once.
+
+    Raises
+    ------
+    ValueError
+        If instructions, constants or a tensor do not fit into the image.
     """
 
     name: str
@@ -96,6 +102,21 @@ class Program:
     tokens_offset: int | None
     macs: int
     scratchpad_bytes: int
+
+    def __post_init__(self) -> None:
+        if self.instructions.dtype != np.uint8 or self.instructions.shape[1:] != (
+                INSTRUCTION_BYTES,):
+            raise ValueError(f"Instructions must be uint8 [n, {INSTRUCTION_BYTES}], not "
+                             f"{self.instructions.dtype} {list(self.instructions.shape)}")
+        ends = {"Constants": self.constants.size,
+                "Instructions": self.offset + self.instructions.size}
+        for name, slot in (self.inputs | self.outputs).items():
+            tiles = -(-slot.tensor.tokens // self.geometry.lanes)
+            ends[f"Tensor {name}"] = slot.offset + tiles * slot.tile_bytes
+        for name, end in ends.items():
+            if end > self.image_bytes:
+                raise ValueError(f"{name} must end within an image of {self.image_bytes} bytes, "
+                                 f"not at {end}")
 
     def __str__(self) -> str:
         """Return the instructions as text."""
@@ -209,11 +230,21 @@ class Program:
         """
         path = Path(path)
         metadata, tensors = _read(path)
-        own = Geometry.from_dict(json.loads(metadata["geometry"]))
+        try:
+            program = cls._parse(metadata, tensors)
+            program.decoded()
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProgramFileError(f"{path} must describe a whole program, and it does not "
+                                   f"({type(error).__name__}: {error})") from None
+        own = program.geometry
         if geometry is not None and own.fingerprint != geometry.fingerprint:
             raise ProgramFileError(f"{path} must be a program for geometry {geometry.name} "
                                    f"(fingerprint {geometry.fingerprint:#010x}), and it is for "
                                    f"{own.name} ({own.fingerprint:#010x})")
+        return program
+
+    @classmethod
+    def _parse(cls, metadata: Mapping[str, str], tensors: Mapping[str, NDArray]) -> Program:
         about = json.loads(metadata["program"])
 
         def slots(entries: list[dict[str, Any]]) -> dict[str, Slot]:
@@ -221,10 +252,10 @@ class Program:
                                     e["tile_bytes"], Scale(tensors[f"scale.{e['name']}"]),
                                     tensors.get(f"bias.{e['name']}")) for e in entries}
 
-        return cls(about["name"], own, tensors["instructions"], tensors["constants"],
-                   slots(about["inputs"]), slots(about["outputs"]), about["offset"],
-                   about["image_bytes"], about["tokens_offset"], about["macs"],
-                   about["scratchpad_bytes"])
+        return cls(about["name"], Geometry.from_dict(json.loads(metadata["geometry"])),
+                   tensors["instructions"], tensors["constants"], slots(about["inputs"]),
+                   slots(about["outputs"]), about["offset"], about["image_bytes"],
+                   about["tokens_offset"], about["macs"], about["scratchpad_bytes"])
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:
