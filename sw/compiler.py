@@ -11,11 +11,12 @@ from .allocator import Pool, Region
 from .assembler import encode
 from .graph import Graph
 from .hazards import synchronise
+from .part import Matrix
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, QuantisedLinear, quantise
 from .rtl.geometry import Geometry, preset
 from .rtl.isa import INSTRUCTION_BYTES
-from .schedule import Buffers, Matrix, Schedule
+from .schedule import Buffers, Schedule
 from .sim import golden
 from .tiling import Product, Tiling, choose, least
 
@@ -23,7 +24,7 @@ __all__ = ["compile", "lower"]
 
 
 def compile(graph: Graph, calibration: Mapping[str, ArrayLike], geometry: str | Geometry = "zcu102",
-            *, activations: Activations = "tensor") -> Program:
+            *, activations: Activations = "tensor", headroom: float = 1.0) -> Program:
     """Quantise a graph and compile it.
 
     Parameters
@@ -31,9 +32,9 @@ def compile(graph: Graph, calibration: Mapping[str, ArrayLike], geometry: str | 
     graph : :class:`~heddle.graph.Graph`
         It must have an output.
     calibration : mapping of str to array
-        An example of each input, from which the scales are found.
+        An example of each input, of any number of tokens, from which the scales are found.
     geometry : :class:`~heddle.rtl.geometry.Geometry` or name of a preset
-    activations : ``"tensor"`` or ``"token"``
+    activations, headroom
         See :func:`~heddle.quantise.quantise`.
 
     Raises
@@ -42,7 +43,8 @@ def compile(graph: Graph, calibration: Mapping[str, ArrayLike], geometry: str | 
         If the graph has no output, it cannot be quantised (see there), or a matrix cannot fit
         into the scratchpad.
     """
-    return lower(quantise(graph, calibration, activations), preset(geometry))
+    quantised = quantise(graph, calibration, activations, headroom=headroom)
+    return lower(quantised, preset(geometry))
 
 
 def lower(quantised: QuantisedGraph, geometry: Geometry) -> Program:
@@ -99,7 +101,7 @@ class _Lowering:
         layers = self.quantised.layers
         for number, layer in enumerate(layers):
             self._lower(layer, {following.input for following in layers[number + 1:]})
-        synchronise(self.schedule.program, g)
+        synchronise(self.schedule.program, g, self.schedule.after)
         text = b"".join(encode(instruction) for instruction in self.schedule.program)
         tokens = None
         if self.quantised.per_token:
@@ -148,22 +150,19 @@ class _Lowering:
         """Add the instructions of a layer; the layers after it read the tensors ``later``."""
         outputs, inputs = layer.weight.shape
         product = Product.of(self.graph.tensors[layer.input].tokens, inputs, outputs, self.geometry)
-        there = layer.input in self.resident
         stays = None
         if layer.output in later:
             stays = self.pool.allocate(product.tiles * product.out_words, top=True)
-        tiling = choose(product, self.geometry, self.pool.largest, inputs_resident=there,
-                        outputs_stay=stays is not None)
+        tiling = self._choose(product, layer, later, outputs_stay=stays is not None)
         if stays and not tiling:  # without room to stay, the output goes through DRAM
             self.pool.release(stays)
             stays = None
-            tiling = choose(product, self.geometry, self.pool.largest, inputs_resident=there,
-                            outputs_stay=False)
+            tiling = self._choose(product, layer, later, outputs_stay=False)
         if not tiling:
             raise ValueError(
                 f"Layer {layer.name} must fit into the scratchpad part by part: the least part of "
                 f"{inputs} inputs × {outputs} outputs takes "
-                f"{least(product, self.geometry, inputs_resident=there)} words, but "
+                f"{least(product, self.geometry, layer.input in self.resident)} words, but "
                 f"{self.pool.largest} of {self.pool.words} are free")
         if stays:
             self.resident[layer.output] = stays, Matrix(stays.start, product.out_words)
@@ -174,6 +173,12 @@ class _Lowering:
         if layer.input in self.resident and layer.input not in later:
             region, _ = self.resident.pop(layer.input)
             self.pool.release(region)
+
+    def _choose(self, product: Product, layer: QuantisedLinear, later: set[str], *,
+                outputs_stay: bool) -> Tiling | None:
+        return choose(product, self.geometry, self.pool.largest,
+                      inputs_resident=layer.input in self.resident,
+                      inputs_again=layer.input in later, outputs_stay=outputs_stay)
 
     def _place(self, layer: QuantisedLinear, product: Product, tiling: Tiling,
                later: set[str]) -> Region:
@@ -199,5 +204,5 @@ class _Lowering:
             c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
                        ring=tiling.c_buffers)
         self.schedule.multiply(layer.input, product, tiling, Buffers(
-            x_dram, self.weights[layer.name], self.dram.get(layer.output), x, w, c))
+            x_dram, x, self.weights[layer.name], w, self.dram.get(layer.output), c))
         return region

@@ -39,6 +39,15 @@ class _History:
         return latest
 
     def record(self, access: Access, queue: Queue, iterations: NDArray[np.int64]) -> None:
+        """Note that the iterations of ``queue`` make an access.
+
+        A write comes after all that it conflicts with; what conflicts with it later, need not look
+        further back.
+        """
+        if access.write:
+            for (space, *_), last in self._last.items():
+                if space == access.space:
+                    last[access.addresses[access.addresses < len(last)]] = 0
         key = (access.space, queue, access.write)
         last = self._last.get(key, np.zeros(0, np.int64))
         missing = int(access.addresses.max()) + 1 - len(last)

@@ -1,7 +1,9 @@
-"""The instructions of matrix products, in program order and without tokens.
+"""The order of a program: instructions as if nothing overlapped, in the best order to overlap.
 
-The order is one in which the results are right without any overlap, but the loads of a part stand
-before the computation of the part before; queues and tokens let everything overlap that can.
+The order is one in which the results are right if each instruction ends before the next begins.
+Queues and tokens then let everything overlap that can, so what matters is what each queue does
+first. A queue holds few instructions; therefore loads stand before the computation of the part
+before the one that needs them.
 """
 
 from __future__ import annotations
@@ -11,41 +13,33 @@ from dataclasses import dataclass
 
 from .allocator import OperandRing
 from .assembler import Instruction
+from .part import Matrix, Part
 from .rtl.geometry import Geometry
-from .rtl.isa import Layout, Opcode
 from .tiling import Product, Tiling
 
-__all__ = ["Buffers", "Matrix", "Schedule"]
+__all__ = ["Buffers", "Schedule"]
 
+_PIECES = 3
+"""Most pieces in which a tile of the first part arrives."""
 
-@dataclass(frozen=True)
-class Matrix:
-    """Where the parts of a matrix lie: part ``n`` starts at ``start + n · stride``, in words.
-
-    With a ``ring`` the parts use only so many places, one after the other.
-    """
-
-    start: int
-    stride: int
-    ring: int = 0
-
-    def __getitem__(self, part: int) -> int:
-        return self.start + (part % self.ring if self.ring else part) * self.stride
+_LEAST_STEPS = 8
+"""Steps of a piece that are worth its instructions."""
 
 
 @dataclass(frozen=True)
 class Buffers:
-    """Where the operands of a product lie: inputs and outputs by tiles, weights by blocks."""
+    """Where the operands of a product lie.
+
+    Inputs are indexed by tiles, weights in DRAM by blocks, weights in the scratchpad by the number
+    of their load, and outputs by tiles; but outputs that do not stay in the scratchpad by parts.
+    """
 
     x_dram: Matrix | None
-    """Inputs in DRAM; ``None`` if they are in the scratchpad already."""
-    w_dram: Matrix
-    c_dram: Matrix | None
-    """Outputs in DRAM; ``None`` if they are not stored."""
     x: Matrix
+    w_dram: Matrix
     w: Matrix
+    c_dram: Matrix | None
     c: Matrix
-    """Outputs in the scratchpad; by parts of the tiling if they do not stay there."""
 
 
 class Schedule:
@@ -54,198 +48,137 @@ class Schedule:
     Attributes
     ----------
     program : list of :class:`~heddle.assembler.Instruction`
+    after : dict of int to int
+        Which instruction is to start after the end of which earlier one, though their data do not
+        depend on each other.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
-        self.operands = OperandRing(geometry.operand_steps)
         self.program: list[Instruction] = []
+        self.after: dict[int, int] = {}
+        self._operands = OperandRing(geometry.operand_steps)
 
     def multiply(self, inputs: Hashable, product: Product, tiling: Tiling,
                  buffers: Buffers) -> None:
         """Add the instructions of a product; ``inputs`` names its inputs, to find them again."""
-        parts = list(_parts(self, inputs, product, tiling, buffers))
-        if not self.program and tiling.piece == product.steps:
-            parts.pop(0).start()
-        for part, following in zip(parts, [*parts[1:], None]):
-            if part is parts[0] or not tiling.double:
-                part.load()
-            if following and tiling.double:
-                following.load()
-            part.compute()
+        parts = list(self._parts(product, tiling, buffers))
+        if not self.program and buffers.x_dram and tiling.piece == product.steps:
+            part, *_ = parts.pop(0)
+            self._start(inputs, part)
+        for n, (part, *loads) in enumerate(parts):
+            if n == 0 or not tiling.double:
+                self._load(part, *loads)
+            if tiling.double and n + 1 < len(parts):
+                self._load(*parts[n + 1])
+            if tiling.piece == product.steps:
+                self._compute(inputs, part)
+            else:
+                self._compute_in_pieces(part, tiling.piece)
 
-    def emit(self, opcode: Opcode, **fields: int) -> None:
-        """Add an instruction."""
-        self.program.append(Instruction(opcode, fields))
+    def _parts(self, product: Product, tiling: Tiling, buffers: Buffers,
+               ) -> Iterator[tuple[Part, bool, bool]]:
+        """Parts in the order of the loops, and whether to load their weights and inputs."""
+        parts = loads = 0
+        for slab in _cut(range(product.tiles), tiling.slab):
+            for blocks in _cut(range(product.blocks), tiling.chunk):
+                for tiles in _cut(slab, tiling.group):
+                    loads_w = tiles.start == slab.start and (tiling.chunk < product.blocks
+                                                             or slab.start == 0)
+                    loads += loads_w
+                    w = Matrix(buffers.w[loads - 1] - blocks.start * product.block_words,
+                               product.block_words)
+                    c = buffers.c
+                    if tiling.c_buffers:
+                        stride = len(blocks) * product.tile_words
+                        c = Matrix(buffers.c[parts] - blocks.start * product.tile_words
+                                   - tiles.start * stride, stride)
+                    part = Part(self.geometry, product, blocks, tiles, buffers.x_dram, buffers.x,
+                                buffers.w_dram, w, buffers.c_dram, c)
+                    yield part, loads_w, blocks.start == 0 and buffers.x_dram is not None
+                    parts += 1
 
+    def _load(self, part: Part, weights: bool, inputs: bool) -> None:
+        if weights:
+            self.program.append(part.load_weights(part.blocks))
+        if inputs:
+            self.program.append(part.load_inputs(part.tiles, range(part.product.steps)))
 
-@dataclass
-class _Part:
-    """A chunk of blocks times a group of tiles."""
+    def _store(self, part: Part, blocks: range, tiles: range) -> None:
+        if part.c_dram is not None:
+            self.program.append(part.store(blocks, tiles))
 
-    schedule: Schedule
-    inputs: Hashable
-    product: Product
-    tiling: Tiling
-    buffers: Buffers
-    blocks: range
-    tiles: range
-    loads_w: bool
-    """The chunk is not in the scratchpad yet."""
-    loads_x: bool
-    """The group is not in the scratchpad yet."""
-    w: Matrix
-    """Weights in the scratchpad, by blocks."""
-    c: Matrix
-    """Outputs in the scratchpad, by tiles, each of which starts with block 0."""
-
-    def load(self) -> None:
-        """Load the operands that are not in the scratchpad yet."""
-        if self.loads_w:
-            self._load_weights(self.blocks)
-        if self.loads_x:
-            self._load_inputs(self.tiles)
-
-    def compute(self) -> None:
-        """Multiply operands that are in the scratchpad, and store the results."""
-        if self.tiling.piece < self.product.steps:
-            for blocks in _cut(self.blocks, self.schedule.geometry.contexts):
-                self._multiply_in_pieces(blocks)
-            return
-        operand = self.schedule.operands.find((self.inputs, self.tiles))
+    def _compute(self, inputs: Hashable, part: Part) -> None:
+        """Multiply a part whose tiles are in the operand buffer, or fit into it."""
+        steps = range(part.product.steps)
+        operand = self._operands.find((inputs, part.tiles))
         if operand is None:
-            operand = self._reserve()
-            self._fill(self.tiles, operand)
-        self._multiply(self.blocks, self.tiles, operand)
+            operand = self._operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
+            self.program.append(part.fill(part.tiles, steps, operand))
+        self.program.append(part.matmul(part.blocks, part.tiles, steps, operand))
+        self._store(part, part.blocks, part.tiles)
 
-    def start(self) -> None:
-        """Load and multiply the first part of a program, beginning with as little as possible.
+    def _compute_in_pieces(self, part: Part, piece: int) -> None:
+        """Multiply a part of one tile of which only a piece fits into the operand buffer."""
+        for blocks in _cut(part.blocks, self.geometry.contexts):
+            for steps in _cut(range(part.product.steps), piece):
+                operand = self._operands.put(None, len(steps))
+                self.program += [part.fill(part.tiles, steps, operand),
+                                 part.matmul(blocks, part.tiles, steps, operand)]
+            self._store(part, blocks, part.tiles)
+
+    def _start(self, inputs: Hashable, part: Part) -> None:
+        """Load, multiply and store the first part of a program so that the array waits little.
 
         Tiles and blocks are loaded in turns, as many words of each, and whatever arrives is
-        multiplied with all that has arrived of the other.
+        multiplied with all that is there of the other. There are no stores until the loads are
+        ahead of the array. The last block is split, so that little is left to store in the end.
         """
-        operand = self._reserve()
-        tiles, blocks = self.tiles[:0], self.blocks[:0]
-        for new_tiles, new_blocks in _arrivals(self.product, self.tiles, self.blocks):
-            if new_tiles:
-                if self.loads_x:
-                    self._load_inputs(new_tiles)
-                self._fill(new_tiles, operand)
-                tiles = range(self.tiles.start, new_tiles.stop)
-                if blocks:
-                    self._multiply(blocks, new_tiles, operand)
-            else:
-                self._load_weights(new_blocks)
-                blocks = range(self.blocks.start, new_blocks.stop)
-                self._multiply(new_blocks, tiles, operand)
+        product, steps = part.product, range(part.product.steps)
+        operand = self._operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
+        blocks = part.blocks[:0]
+        results: list[tuple[range, range]] = []
+        for number in range(len(part.tiles)):
+            tile, tiles = part.tiles[number:number + 1], part.tiles[:number + 1]
+            self._receive(part, tile, blocks, operand + number * len(steps))
+            if blocks:
+                results.append((blocks, tile))
+            balanced = -(-len(tiles) * product.x_words // product.block_words)
+            if arrived := part.blocks[len(blocks):balanced]:
+                self.program += [part.load_weights(arrived),
+                                 part.matmul(arrived, tiles, steps, operand)]
+                results.append((arrived, tiles))
+                blocks = part.blocks[:balanced]
+        left = part.blocks[len(blocks):]
+        ahead, body, last = left[:len(blocks)], left[len(blocks):-1], left[len(blocks):][-1:]
+        loaded = len(self.program)
+        for arrived in filter(None, (ahead, body)):
+            self.program += [part.load_weights(arrived),
+                             part.matmul(arrived, part.tiles, steps, operand)]
+            results.append((arrived, part.tiles))
+        if ahead and part.c_dram:
+            self.after[len(self.program)] = loaded
+        for arrived, tiles in results:
+            self._store(part, arrived, tiles)
+        if last:
+            self.program.append(part.load_weights(last))
+            for tiles in filter(None, (part.tiles[:-1], part.tiles[-1:])):
+                place = operand + part.tiles.index(tiles.start) * len(steps)
+                self.program.append(part.matmul(last, tiles, steps, place))
+                self._store(part, last, tiles)
 
-    # -- instructions ------------------------------------------------------------------------------
-
-    def _load_inputs(self, tiles: range) -> None:
-        assert self.buffers.x_dram is not None
-        self._load(self.buffers.x_dram, self.buffers.x, tiles, self.product.x_words)
-
-    def _load_weights(self, blocks: range) -> None:
-        self._load(self.buffers.w_dram, self.w, blocks, self.product.block_words)
-
-    def _load(self, dram: Matrix, pool: Matrix, parts: range, words: int) -> None:
-        word_bytes = self.schedule.geometry.word_bytes
-        self.schedule.emit(Opcode.LOAD, dram=dram[parts.start] * word_bytes,
-                           dram_stride=dram.stride * word_bytes, pool=pool[parts.start],
-                           pool_stride=pool.stride, count=len(parts), rows=1, words=words)
-
-    def _reserve(self) -> int:
-        """Return the step of the operand buffer where the part's tiles are to start."""
-        return self.schedule.operands.put((self.inputs, self.tiles),
-                                          len(self.tiles) * self.product.steps)
-
-    def _fill(self, tiles: range, operand: int) -> None:
-        """Fill some of the part's tiles, of which the first is at ``operand``."""
-        steps = self.product.steps
-        self.schedule.emit(Opcode.FILL, pool=self.buffers.x[tiles.start],
-                           pool_stride=self.buffers.x.stride, steps=steps, stride=steps,
-                           operand=operand + self.tiles.index(tiles.start) * steps,
-                           count=len(tiles))
-
-    def _multiply(self, blocks: range, tiles: range, operand: int) -> None:
-        """Multiply some of the part's blocks and tiles, and store the results."""
-        steps = self.product.steps
-        self._matmul(blocks, tiles, operand + self.tiles.index(tiles.start) * steps,
-                     range(steps))
-        self._store(blocks, tiles)
-
-    def _multiply_in_pieces(self, blocks: range) -> None:
-        """Multiply blocks with the part's only tile, of which the operand buffer holds a piece."""
-        step_words = self.schedule.geometry.step_words
-        for start in range(0, self.product.steps, self.tiling.piece):
-            steps = range(start, min(start + self.tiling.piece, self.product.steps))
-            operand = self.schedule.operands.put((self.inputs, self.tiles, steps), len(steps))
-            self.schedule.emit(Opcode.FILL, count=1, steps=len(steps), operand=operand,
-                               pool=self.buffers.x[self.tiles.start] + start * step_words)
-            self._matmul(blocks, self.tiles, operand, steps)
-        self._store(blocks, self.tiles)
-
-    def _matmul(self, blocks: range, tiles: range, operand: int, steps: range) -> None:
-        w, c = self.w, self.c
-        self.schedule.emit(
-            Opcode.MATMUL, a=w[blocks.start] + steps.start, a_stride=w.stride, b=operand,
-            b_stride=self.product.steps, blocks=len(blocks), tiles=len(tiles), steps=len(steps),
-            c=c[tiles.start] + blocks.start * self.product.tile_words,
-            c_stride=self.product.tile_words, c_tile_stride=c.stride, layout=Layout.VECTORS,
-            accumulate=steps.start > 0, drain=steps.stop == self.product.steps)
-
-    def _store(self, blocks: range, tiles: range) -> None:
-        dram, c = self.buffers.c_dram, self.c
-        if dram is None:
-            return
-        words = self.product.tile_words
-        word_bytes = self.schedule.geometry.word_bytes
-        self.schedule.emit(
-            Opcode.STORE, count=len(blocks), rows=len(tiles), words=words,
-            dram=(dram[tiles.start] + blocks.start * words) * word_bytes,
-            dram_stride=words * word_bytes, dram_row_stride=dram.stride * word_bytes,
-            pool=c[tiles.start] + blocks.start * words, pool_stride=words,
-            pool_row_stride=c.stride)
+    def _receive(self, part: Part, tile: range, blocks: range, operand: int) -> None:
+        """Load and fill a tile and multiply it with the blocks that are there, piece by piece."""
+        steps = range(part.product.steps)
+        pieces = 1
+        if 0 < len(blocks) <= self.geometry.contexts:
+            pieces = max(1, min(_PIECES, len(steps) // _LEAST_STEPS))
+        for piece in _cut(steps, -(-len(steps) // pieces)):
+            place = operand + piece.start
+            self.program += [part.load_inputs(tile, piece), part.fill(tile, piece, place)]
+            if blocks:
+                self.program.append(part.matmul(blocks, tile, piece, place))
 
 
 def _cut(whole: range, size: int) -> list[range]:
     return [whole[start:start + size] for start in range(0, len(whole), size)]
-
-
-def _parts(schedule: Schedule, inputs: Hashable, product: Product, tiling: Tiling,
-           buffers: Buffers) -> Iterator[_Part]:
-    """Return the parts of a product in the order of the loops."""
-    parts = loads = 0
-    for slab in _cut(range(product.tiles), tiling.slab):
-        for blocks in _cut(range(product.blocks), tiling.chunk):
-            for tiles in _cut(slab, tiling.group):
-                loads_w = tiles.start == slab.start and (tiling.chunk < product.blocks
-                                                         or slab.start == 0)
-                loads += loads_w
-                w = Matrix(buffers.w[loads - 1] - blocks.start * product.block_words,
-                           product.block_words)
-                c = buffers.c
-                if tiling.c_buffers:
-                    stride = len(blocks) * product.tile_words
-                    c = Matrix(buffers.c[parts] - blocks.start * product.tile_words
-                               - tiles.start * stride, stride)
-                yield _Part(schedule, inputs, product, tiling, buffers, blocks, tiles, loads_w,
-                            blocks.start == 0 and buffers.x_dram is not None, w, c)
-                parts += 1
-
-
-def _arrivals(product: Product, tiles: range, blocks: range) -> Iterator[tuple[range, range]]:
-    """Order in which tiles and blocks are loaded: tiles, or blocks, then all blocks that are left.
-
-    The order keeps the words of both about equal.
-    """
-    block = blocks.start
-    for tile in tiles:
-        yield range(tile, tile + 1), range(0)
-        words = (tile + 1 - tiles.start) * product.x_words
-        stop = min(blocks.start - (-words // product.block_words), blocks.stop)
-        if tile == tiles[-1]:
-            stop = blocks.stop
-        if stop > block:
-            yield range(0), range(block, stop)
-        block = stop

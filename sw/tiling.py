@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .rtl.geometry import Geometry
 
 __all__ = ["Product", "Tiling", "choose", "least"]
+
+
+_SHARE = 0.75
+"""Part of the peak bandwidth of the AXI ports that the memory is expected to give."""
+
+_SWITCH = 8
+"""Cycles that a change of part is expected to cost."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +81,33 @@ class Tiling:
 
 
 def choose(product: Product, geometry: Geometry, words: int, *, inputs_resident: bool,
-           outputs_stay: bool) -> Tiling | None:
+           inputs_again: bool, outputs_stay: bool) -> Tiling | None:
     """Return the fastest tiling whose buffers fit into so many words, or ``None``.
 
-    Buffers are double where that is possible at all. Fastest is what keeps the busiest of array,
-    DRAM and fill least busy; then what moves the fewest words to and from DRAM; then what has the
-    fewest parts.
+    Buffers are double where that is possible at all.
+
+    Parameters
+    ----------
+    product : :class:`Product`
+    geometry : :class:`~heddle.rtl.geometry.Geometry`
+    words : :class:`int`
+        Free words of the scratchpad.
+    inputs_resident : :class:`bool`
+        The inputs are in the scratchpad already.
+    inputs_again : :class:`bool`
+        Another product needs the same inputs later.
+    outputs_stay : :class:`bool`
+        The outputs have a place of their own in the scratchpad.
     """
     for double in (True, False):
         fitting = [t for t in _candidates(product, geometry, 1 + double, inputs_resident,
                                           outputs_stay) if t.words(product) <= words]
         if fitting:
-            return min(fitting, key=lambda t: _rank(product, geometry, t))
+            return min(fitting, key=lambda t: _rank(product, geometry, t, inputs_again))
     return None
 
 
-def least(product: Product, geometry: Geometry, *, inputs_resident: bool) -> int:
+def least(product: Product, geometry: Geometry, inputs_resident: bool) -> int:
     """Return the words that the buffers of the smallest tiling take."""
     return min(tiling.words(product) for tiling in _candidates(
         product, geometry, 1, inputs_resident, outputs_stay=False))
@@ -127,18 +144,28 @@ def _parts(n: int) -> list[int]:
     return sorted({-(-n // parts) for parts in range(1, n + 1)}, reverse=True)
 
 
-def _rank(product: Product, geometry: Geometry, tiling: Tiling) -> tuple[int, ...]:
-    slabs = math.ceil(product.tiles / tiling.slab)
-    chunks = math.ceil(product.blocks / tiling.chunk)
-    groups = math.ceil(product.tiles / tiling.group)
-    array = product.tiles * product.blocks * product.steps
-    refetched = product.blocks * product.block_words * (slabs if chunks > 1 else 1)
-    dram = (refetched + product.tiles * (product.x_words + product.out_words))
-    dram = dram * geometry.word_bytes // (geometry.dma_ports * geometry.dma_bytes)
+def _rank(product: Product, geometry: Geometry, tiling: Tiling,
+          inputs_again: bool) -> tuple[int, ...]:
+    """Return what to minimise: an estimate of the cycles, then of the DRAM traffic."""
+    slabs = -(-product.tiles // tiling.slab)
+    chunks = -(-product.blocks // tiling.chunk)
+    groups = -(-product.tiles // tiling.group)
+    weights = product.blocks * product.block_words * (slabs if chunks > 1 else 1)
+    inputs = product.tiles * product.x_words * (1 + (inputs_again and slabs > 1))
+    outputs = product.tiles * product.out_words
     fills = 1
     if tiling.piece < product.steps:
         fills = chunks * -(-tiling.chunk // geometry.contexts)
     elif groups > 1:
         fills = chunks
-    fill = fills * product.tiles * product.x_words
-    return max(array, dram, fill), dram, chunks * groups, tiling.words(product)
+    array = product.tiles * product.blocks * product.steps
+    transfers = weights + inputs + outputs
+    port = transfers + fills * product.tiles * product.x_words + outputs
+    word = geometry.word_bytes / (_SHARE * geometry.dma_ports * geometry.dma_bytes)
+    # While the first chunk arrives, the array has but one group to multiply it with; and while the
+    # other groups arrive, but one chunk.
+    start = (tiling.chunk * max(0, product.block_words * word - tiling.group * product.steps)
+             + (groups - 1) * tiling.group
+             * max(0, product.x_words * word - tiling.chunk * product.steps))
+    cycles = max(array, transfers * word, port) + start + _SWITCH * chunks * groups
+    return round(cycles), transfers, tiling.words(product)
