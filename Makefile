@@ -1,9 +1,10 @@
 # Everything runs in a virtual environment that the first target makes. `make help` lists the targets.
 
-VENV     ?= .venv
-GEOMETRY ?= zcu102
-BENCH    ?=
-WAVES    ?= 0
+VENV       ?= .venv
+BENCH      ?=
+WAVES      ?= 0
+GEOMETRY   ?= zcu102
+TECHNOLOGY ?= generic
 
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
@@ -34,8 +35,9 @@ test: $(STAMP)  ## run every test
 sim: $(STAMP)  ## run every cocotb bench, or one: BENCH=name; WAVES=1 writes a waveform
 	HEDDLE_WAVES=$(WAVES) $(PYTHON) -m pytest -m cocotb $(if $(BENCH),-k '$(BENCH)')
 
-verilog: $(STAMP)  ## write the Verilog of GEOMETRY (zcu102) to build/verilog
-	$(VENV)/bin/heddle verilog --geometry $(GEOMETRY) --output build/verilog
+verilog: $(STAMP)  ## write the Verilog to build/verilog: GEOMETRY=zcu102 TECHNOLOGY=generic
+	$(VENV)/bin/heddle verilog --geometry $(GEOMETRY) --technology $(TECHNOLOGY) \
+	    --output build/verilog
 
 # The type checker sees the four folders as one package only in an ordinary build.
 lint: $(STAMP)  ## check style and types
@@ -45,8 +47,7 @@ lint: $(STAMP)  ## check style and types
 	$(PYTHON) -m mypy
 
 bench: $(STAMP)  ## measure the benchmarks of docs/benchmarks.md
-	$(VENV)/bin/heddle bench gemm --tokens 128 --inputs 384 --outputs 1536
-	$(VENV)/bin/heddle bench gemm --tokens 512 --inputs 768 --outputs 3072
+	$(VENV)/bin/heddle bench all
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info sw/*.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -177,7 +177,7 @@ class Dispatch(wiring.Component):
         for inner, outer in zip(dealer.o, self.o, strict=True):
             wiring.connect(m, inner, wiring.flipped(outer))
         # Each instruction has an end in the ledger, in the walker's queue, or before that.
-        under_way = Signal(range(self.iterations + Walker.DEPTH + 4))
+        under_way = Signal(range(self.iterations + Walker.DEPTH + 8))
         m.d.sync += under_way.eq(under_way + (self.i.valid & self.i.ready) - ledger.retired)
         m.d.comb += [
             walker.base.eq(self.base),

@@ -19,7 +19,10 @@ __all__ = ["Load", "Store", "error_layout"]
 
 
 def error_layout(address_bits: int) -> data.StructLayout:
-    """A failed burst, if ``valid``: its AXI ``response``, ``port``, and first ``address``."""
+    """A failed burst, if ``valid``: its AXI ``response``, ``port``, and first ``address``.
+
+    If several ports meet a failure in the same cycle, it is that of the lowest one.
+    """
     return data.StructLayout({"valid": 1, "response": 2, "port": 2, "address": address_bits})
 
 
@@ -68,8 +71,8 @@ class Load(wiring.Component):
     while the data of those before are still in flight. An instruction without iterations, rows or
     words waits for its tokens and gives them once.
 
-    A failed burst is reported before the tokens of its iteration are given. Its data may or may
-    not be written. The engine runs on; it is for its user to raise ``stop``.
+    A failed burst is reported before the tokens of its iteration are given. Its data are written as
+    they come, and the engine runs on; it is for its user to raise ``stop``.
 
     Parameters
     ----------

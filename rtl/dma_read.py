@@ -76,22 +76,20 @@ class ReadPort(wiring.Component):
         axi, request = self.axi, self.request
         m.submodules.flight = flight = StreamFifo(data.StructLayout({
             "address": len(axi.araddr), "fetch": 1}), depth=self.outstanding)
-        in_flight = Signal(range(self.outstanding + 1))
-        begin, end = request.valid & request.ready, axi.rvalid & axi.rlast
+        begin = request.valid & request.ready
         m.d.comb += [
             axi.arsize.eq((axi.signature.data_bytes - 1).bit_length()),
             axi.arburst.eq(1),
             axi.arcache.eq(0b0011),
             axi.rready.eq(1),
-            request.ready.eq(~axi.arvalid & (in_flight != self.outstanding) & ~self.stop),
+            request.ready.eq(~axi.arvalid & flight.i.ready & ~self.stop),
             flight.i.valid.eq(begin),
             flight.i.p.address.eq(request.p.address),
             flight.i.p.fetch.eq(self.fetch),
-            flight.o.ready.eq(end),
-            self.idle.eq(in_flight == 0),
+            flight.o.ready.eq(axi.rvalid & axi.rlast),
+            self.idle.eq(flight.level == 0),
         ]
         m.d.sync += [
-            in_flight.eq(in_flight + begin - end),
             self.valid.eq(axi.rvalid),
             self.data.eq(axi.rdata),
             self.fetched.eq(flight.o.p.fetch),
@@ -205,8 +203,6 @@ class ReadBuffer(wiring.Component):
 class ReadMerge(wiring.Component):
     """Merges the words of all ports into one stream of writes, a word a cycle.
 
-    An end passes when the words before it have left for the pool.
-
     Parameters
     ----------
     ports : :class:`int`
@@ -220,8 +216,11 @@ class ReadMerge(wiring.Component):
         The ports are asked in rotation; ``ready`` does not depend on ``valid``.
     pool : :py:`Out(PoolWriter(pool_bits, word_bits))`
     passed : :py:`Out(ports)`
-        An end of that port has passed.
+        An end of that port has passed: the pool has taken all words before it.
     """
+
+    DEPTH = 4
+    """Words that wait for the pool."""
 
     def __init__(self, ports: int, *, pool_bits: int, word_bits: int):
         super().__init__({
@@ -232,18 +231,27 @@ class ReadMerge(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        write = self.pool.request
+        request = self.pool.request
+        m.submodules.queue = queue = StreamFifo(data.StructLayout({
+            "write": request.p.shape(), "word": 1, "passed": len(self.passed)}), depth=self.DEPTH)
         turn = Signal(range(len(self.passed)))
-        advance = Signal()
-        m.d.comb += advance.eq(~write.valid | write.ready)
-        with m.If(advance):
-            m.d.sync += [turn.eq(turn + 1), write.valid.eq(0)]
+        m.d.sync += turn.eq(turn + queue.i.ready)
         for n, port in enumerate(self.i):
             m.d.comb += [
-                port.ready.eq(advance & ((turn == n) | port.p.end)),
-                self.passed[n].eq(port.valid & port.p.end & advance),
+                port.ready.eq(queue.i.ready & ((turn == n) | port.p.end)),
+                queue.i.p.passed[n].eq(port.valid & port.p.end),
             ]
-            with m.If(advance & (turn == n)):
-                m.d.sync += [write.valid.eq(port.valid & ~port.p.end),
-                             write.p.addr.eq(port.p.addr), write.p.data.eq(port.p.data)]
+            with m.If(turn == n):
+                m.d.comb += [
+                    queue.i.p.word.eq(port.valid & ~port.p.end),
+                    queue.i.p.write.addr.eq(port.p.addr),
+                    queue.i.p.write.data.eq(port.p.data),
+                ]
+        m.d.comb += [
+            queue.i.valid.eq(queue.i.p.word | queue.i.p.passed.any()),
+            queue.o.ready.eq(request.ready | ~queue.o.p.word),
+            request.valid.eq(queue.o.valid & queue.o.p.word),
+            request.p.eq(queue.o.p.write),
+            self.passed.eq(Mux(queue.o.valid & queue.o.ready, queue.o.p.passed, 0)),
+        ]
         return m

@@ -46,7 +46,7 @@ class Gather(wiring.Component):
     """
 
     DEPTH = 4
-    """Bursts that wait for their turn."""
+    """Bursts that wait for their turn, and requests that wait for the pool."""
 
     def __init__(self, ports: int, *, pool_bits: int, word_bits: int, burst_words: int,
                  latency: int):
@@ -62,15 +62,19 @@ class Gather(wiring.Component):
         m = Module()
         m.submodules.bursts = bursts = StreamFifo(self.i.p.shape(), depth=self.DEPTH)
         m.submodules.order = order = StreamFifo(data.StructLayout({
-            "port": range(len(self.valid)), "last": 1}), depth=self.latency + 4)
+            "port": range(len(self.valid)), "last": 1}), depth=self.latency + 2 * self.DEPTH)
+        m.submodules.requests = requests = StreamFifo(self.pool.request.p.shape(), depth=self.DEPTH)
         wiring.connect(m, wiring.flipped(self.i), bursts.i)
-        request, burst = self.pool.request, bursts.o
+        wiring.connect(m, requests.o, wiring.flipped(self.pool.request))
+        burst = bursts.o
         nth = Signal.like(burst.p.words)
         last, load = Signal(), Signal()
         m.d.comb += [
             last.eq(nth == burst.p.words),
-            load.eq(burst.valid & order.i.ready & (~request.valid | request.ready)),
+            load.eq(burst.valid & order.i.ready & requests.i.ready),
             burst.ready.eq(load & last),
+            requests.i.valid.eq(load),
+            requests.i.payload.eq(burst.p.pool + nth),
             order.i.valid.eq(load),
             order.i.p.port.eq(burst.p.port),
             order.i.p.last.eq(last),
@@ -79,10 +83,7 @@ class Gather(wiring.Component):
             self.last.eq(order.o.p.last),
         ]
         with m.If(load):
-            m.d.sync += [request.valid.eq(1), request.p.eq(burst.p.pool + nth),
-                         nth.eq(Mux(last, 0, nth + 1))]
-        with m.Elif(request.ready):
-            m.d.sync += request.valid.eq(0)
+            m.d.sync += nth.eq(Mux(last, 0, nth + 1))
         return m
 
 
@@ -227,9 +228,11 @@ class WritePort(wiring.Component):
 
     def _responses(self, m: Module):
         """Match responses with bursts; return the stream that takes bursts and ends in order."""
+        depth = 2 * self.outstanding  # of each burst in flight an end, too
         m.submodules.flight = flight = StreamFifo(data.StructLayout({
-            "address": len(self.address), "end": 1}), depth=2 * self.outstanding)
-        m.submodules.answers = answers = StreamFifo(unsigned(2), depth=self.outstanding)
+            "address": len(self.address), "end": 1}), depth=depth)
+        # Ends may hold answers up, but there are never more answers than bursts in the other queue.
+        m.submodules.answers = answers = StreamFifo(unsigned(2), depth=depth)
         m.d.comb += [
             self.axi.bready.eq(1),
             answers.i.valid.eq(self.axi.bvalid),

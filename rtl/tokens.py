@@ -49,13 +49,17 @@ class Tokens(wiring.Component):
             if poster == waiter:
                 continue
             count = Signal(self.count_bits, name=f"count_{number}")
-            give = self.port[poster].give[number]
-            take = self.port[waiter].take[number]
-            with m.If(give & ~take):
+            given, taken = Signal(name=f"given_{number}"), Signal(name=f"taken_{number}")
+            m.d.sync += [
+                given.eq(self.port[poster].give[number]),
+                taken.eq(self.port[waiter].take[number]),
+                self.port[waiter].available[number].eq(
+                    Mux(taken & ~given, count > 1, given | count.any())),
+            ]
+            with m.If(given & ~taken):
                 m.d.sync += count.eq(count + 1)
-            with m.If(take & ~give):
+            with m.If(taken & ~given):
                 m.d.sync += count.eq(count - 1)
-            m.d.sync += self.port[waiter].available[number].eq(count.any())
         return m
 
 

@@ -1,6 +1,7 @@
 """The reference encoder against the similarities that its authors publish."""
 
 import importlib.util
+import itertools
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_sentences_do_not_see_each_other(minilm):
 def test_trace_is_consistent(minilm):
     traces = minilm.run(["The trace holds what each projection reads and writes."])
     assert len(traces) == 6
-    for before, after in zip(traces, traces[1:], strict=False):
+    for before, after in itertools.pairwise(traces):
         assert after.input is before.output
     for layer, trace in zip(minilm.encoder.layers, traces, strict=True):
         np.testing.assert_array_equal(layer.query(trace.input), trace.query)

@@ -1,0 +1,50 @@
+"""The files that a board's flow or another tool takes over: Verilog and sizes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..rtl.accelerator import Accelerator
+from ..rtl.export import verilog
+from ..rtl.geometry import Geometry
+from ..rtl.registers import REGISTERS
+
+__all__ = ["export"]
+
+
+def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic") -> list[Path]:
+    """Write an accelerator into a folder, which is made if need be, and return the files.
+
+    ``heddle_NAME.v`` has the top module ``heddle_NAME`` with clock ``aclk``, reset ``aresetn``
+    (active low), ``interrupt``, the registers as the AXI4-Lite subordinate ``s_axi``, and the AXI4
+    managers ``m_axi_0`` and so on. ``heddle_NAME.json`` has the sizes, the fingerprint that the
+    register ``GEOMETRY`` shows, and the byte offset of each register.
+
+    Parameters
+    ----------
+    geometry : :class:`~heddle.rtl.geometry.Geometry`
+    folder : path
+    technology : str
+        One of :data:`~heddle.rtl.target.TECHNOLOGIES`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such technology.
+    """
+    folder = Path(folder)
+    name = f"heddle_{geometry.name}"
+    files = {
+        f"{name}.v": verilog(Accelerator(geometry), name, technology, axi_clock=True),
+        f"{name}.json": json.dumps({
+            "geometry": geometry.as_dict(),
+            "fingerprint": geometry.fingerprint,
+            "technology": technology,
+            "registers": {register.name: register.offset for register in REGISTERS},
+        }, indent=2) + "\n",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    return [folder / file for file in files]

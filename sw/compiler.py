@@ -1,0 +1,208 @@
+"""The compiler: a graph and a geometry become a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .allocator import Pool, Region
+from .assembler import encode
+from .graph import Graph
+from .hazards import synchronise
+from .part import Matrix
+from .program import Program, Slot
+from .quantise import Activations, QuantisedGraph, QuantisedLinear, quantise
+from .rtl.geometry import Geometry, preset
+from .rtl.isa import INSTRUCTION_BYTES
+from .schedule import Buffers, Schedule
+from .sim import golden
+from .tiling import Product, Tiling, choose, least
+
+__all__ = ["compile", "lower"]
+
+
+def compile(graph: Graph, calibration: Mapping[str, ArrayLike], geometry: str | Geometry = "zcu102",
+            *, activations: Activations = "tensor", headroom: float = 1.0) -> Program:
+    """Quantise a graph and compile it.
+
+    Parameters
+    ----------
+    graph : :class:`~heddle.graph.Graph`
+        It must have an output.
+    calibration : mapping of str to array
+        An example of each input, of any number of tokens, from which the scales are found.
+    geometry : :class:`~heddle.rtl.geometry.Geometry` or name of a preset
+    activations, headroom
+        See :func:`~heddle.quantise.quantise`.
+
+    Raises
+    ------
+    ValueError
+        If the graph has no output, it cannot be quantised (see there), or a matrix cannot fit
+        into the scratchpad.
+    """
+    quantised = quantise(graph, calibration, activations, headroom=headroom)
+    return lower(quantised, preset(geometry))
+
+
+def lower(quantised: QuantisedGraph, geometry: Geometry) -> Program:
+    """Compile a graph that is quantised already; see :func:`compile`."""
+    return _Lowering(quantised, geometry).program()
+
+
+class _Image:
+    """The DRAM image, laid out from its start."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.size = 0
+
+    def reserve(self, size: int) -> int:
+        """Return the offset of ``size`` further bytes, which start with a burst."""
+        offset, self.size = self.size, self.size + size
+        self.size += -self.size % max(self.geometry.burst_bytes, INSTRUCTION_BYTES)
+        return offset
+
+    def matrix(self, parts: int, words: int) -> Matrix:
+        """Return the place of a matrix of so many parts of so many words."""
+        start = self.reserve(parts * words * self.geometry.word_bytes)
+        return Matrix(start // self.geometry.word_bytes, words)
+
+
+class _Lowering:
+    """Turns the layers of a quantised graph into instructions, one after the other."""
+
+    def __init__(self, quantised: QuantisedGraph, geometry: Geometry) -> None:
+        if not quantised.graph.outputs:
+            raise ValueError("A graph must have an output to be compiled, and this one has none")
+        self.quantised = quantised
+        self.graph = quantised.graph
+        self.geometry = geometry
+        self.pool = Pool(geometry.scratchpad_words)
+        self.schedule = Schedule(geometry)
+        self.image = _Image(geometry)
+        self.dram: dict[str, Matrix] = {}
+        """Tensors in DRAM."""
+        self.resident: dict[str, tuple[Region, Matrix]] = {}
+        """Tensors that lie in the scratchpad, all of them."""
+        self.weights: dict[str, Matrix] = {}
+        """Weights of each layer, in DRAM."""
+
+    def program(self) -> Program:
+        """Return the whole program."""
+        g = self.geometry
+        constants = self._pack()
+        for name in self.graph.inputs:
+            tensor = self.graph.tensors[name]
+            product = Product.of(tensor.tokens, tensor.features, 1, g)
+            self.dram[name] = self.image.matrix(product.tiles, product.x_words)
+        layers = self.quantised.layers
+        for number, layer in enumerate(layers):
+            self._lower(layer, {following.input for following in layers[number + 1:]})
+        synchronise(self.schedule.program, g, self.schedule.after)
+        text = b"".join(encode(instruction) for instruction in self.schedule.program)
+        tokens = None
+        if self.quantised.per_token:
+            tokens = self.image.reserve(4 * self.graph.tensors[self.graph.inputs[0]].tokens)
+        offset = self.image.reserve(len(text))
+        return Program(
+            name=self.graph.name,
+            geometry=g,
+            instructions=np.frombuffer(text, np.uint8).reshape(-1, INSTRUCTION_BYTES),
+            constants=constants,
+            inputs={name: self._slot(name) for name in self.graph.inputs},
+            outputs={name: self._slot(name) for name in self.graph.outputs},
+            offset=offset,
+            image_bytes=self.image.size,
+            tokens_offset=tokens,
+            macs=sum(self.graph.tensors[layer.input].tokens * layer.weight.size
+                     for layer in layers),
+            scratchpad_bytes=self.pool.peak * g.word_bytes,
+        )
+
+    def _pack(self) -> NDArray[np.uint8]:
+        """Lay out the weights of all layers, each block followed by its channel parameters."""
+        g = self.geometry
+        packed = []
+        for layer in self.quantised.layers:
+            outputs, inputs = layer.weight.shape
+            product = Product.of(1, inputs, outputs, g)
+            channels = np.zeros((product.blocks * g.rows, 8), np.uint8)
+            channels[:outputs] = golden.pack_channels(layer.bias, layer.multiplier, layer.shift)
+            parts = [golden.pack_blocks(layer.weight.T, g.rows, g.depth),
+                     channels.reshape(product.blocks, g.channel_words, g.word_bytes)]
+            self.weights[layer.name] = self.image.matrix(product.blocks, product.block_words)
+            packed.append(np.concatenate(parts, axis=1))
+        constants = np.zeros(self.image.size, np.uint8)
+        for matrix, words in zip(self.weights.values(), packed):
+            start = matrix.start * g.word_bytes
+            constants[start:start + words.size] = words.ravel()
+        return constants
+
+    def _slot(self, name: str) -> Slot:
+        matrix, word_bytes = self.dram[name], self.geometry.word_bytes
+        return Slot(self.graph.tensors[name], matrix.start * word_bytes, matrix.stride * word_bytes,
+                    self.quantised.scales[name], self.quantised.host_bias.get(name))
+
+    def _lower(self, layer: QuantisedLinear, later: set[str]) -> None:
+        """Add the instructions of a layer; the layers after it read the tensors ``later``."""
+        outputs, inputs = layer.weight.shape
+        product = Product.of(self.graph.tensors[layer.input].tokens, inputs, outputs, self.geometry)
+        stays = None
+        if layer.output in later:
+            stays = self.pool.allocate(product.tiles * product.out_words, top=True)
+        tiling = self._choose(product, layer, later, outputs_stay=stays is not None)
+        if stays and not tiling:  # without room to stay, the output goes through DRAM
+            self.pool.release(stays)
+            stays = None
+            tiling = self._choose(product, layer, later, outputs_stay=False)
+        if not tiling:
+            raise ValueError(
+                f"Layer {layer.name} must fit into the scratchpad part by part: the least part of "
+                f"{inputs} inputs × {outputs} outputs takes "
+                f"{least(product, self.geometry, layer.input in self.resident)} words, but "
+                f"{self.pool.largest} of {self.pool.words} are free")
+        if stays:
+            self.resident[layer.output] = stays, Matrix(stays.start, product.out_words)
+        if layer.output in self.graph.outputs or (layer.output in later and not stays):
+            self.dram[layer.output] = self.image.matrix(product.tiles, product.out_words)
+        work = self._place(layer, product, tiling, later)
+        self.pool.release(work)
+        if layer.input in self.resident and layer.input not in later:
+            region, _ = self.resident.pop(layer.input)
+            self.pool.release(region)
+
+    def _choose(self, product: Product, layer: QuantisedLinear, later: set[str], *,
+                outputs_stay: bool) -> Tiling | None:
+        return choose(product, self.geometry, self.pool.largest,
+                      inputs_resident=layer.input in self.resident,
+                      inputs_again=layer.input in later, outputs_stay=outputs_stay)
+
+    def _place(self, layer: QuantisedLinear, product: Product, tiling: Tiling,
+               later: set[str]) -> Region:
+        """Place the buffers of a layer, add its instructions, and return what to release."""
+        region = self.pool.allocate(tiling.words(product))
+        assert region is not None  # the tiling was chosen to fit
+        x_words = tiling.x_buffers * tiling.slab * product.x_words
+        x_dram = None
+        if layer.input in self.resident:
+            _, x = self.resident[layer.input]
+        else:
+            x_dram = self.dram[layer.input]
+            x = Matrix(region.start, product.x_words, ring=tiling.x_buffers * tiling.slab)
+            if tiling.slab >= product.tiles and layer.input in later:
+                inputs, region = self.pool.split(region, x_words)
+                self.resident[layer.input] = inputs, x
+                x_words = 0
+        start = region.start + x_words
+        w = Matrix(start, tiling.chunk * product.block_words, ring=tiling.w_buffers)
+        if layer.output in self.resident:
+            _, c = self.resident[layer.output]
+        else:
+            c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
+                       ring=tiling.c_buffers)
+        self.schedule.multiply(layer.input, product, tiling, Buffers(
+            x_dram, x, self.weights[layer.name], w, self.dram.get(layer.output), c))
+        return region

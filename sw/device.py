@@ -1,0 +1,220 @@
+"""The devices on which a program runs: the golden model, and the RTL in simulation.
+
+The same image with the same program bytes runs on each and becomes the same image.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .footprint import Space, footprint
+from .program import Program
+from .rtl.geometry import Geometry
+from .rtl.isa import Opcode, Queue
+from .sim.executor import execute
+
+__all__ = ["Counters", "DEVICES", "Device", "DeviceError", "Golden", "Rtl", "Run", "open_device"]
+
+
+class DeviceError(RuntimeError):
+    """A run ended with an error or not at all; the message says where it stood."""
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the hardware counts during a run; ``None`` is what a device cannot count."""
+
+    cycles: int | None
+    array_cycles: int
+    read_bytes: int
+    write_bytes: int
+    wait_dma: int | None = None
+    """Cycles in which the array waited for a transfer."""
+    wait_operands: int | None = None
+    """Cycles in which the array waited for the operand buffer."""
+    wait_drain: int | None = None
+    """Cycles in which the array waited for a free context."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Outcome of a run."""
+
+    image: NDArray[np.uint8]
+    """The DRAM image afterwards."""
+    counters: Counters
+    window: int = 0
+    """Cycles of a window of ``samples``."""
+    samples: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    """Cycles in which the array took a step, or waited in one of the three ways, by windows."""
+
+
+class Device(ABC):
+    """Runs programs of one geometry."""
+
+    name: str
+    """Name in reports."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+
+    def run(self, program: Program, image: NDArray[np.uint8],
+            progress: Callable[[int], None] | None = None) -> Run:
+        """Run a program on an image, which is left as it is.
+
+        Parameters
+        ----------
+        program : :class:`~heddle.program.Program`
+        image : array of uint8
+            As :meth:`~heddle.program.Program.image` makes it.
+        progress : callable
+            Called now and then with the number of cycles so far.
+
+        Raises
+        ------
+        DeviceError
+            If the run ends with an error or exceeds a limit.
+        ValueError
+            If the program is for another geometry.
+        """
+        if program.geometry.fingerprint != self.geometry.fingerprint:
+            raise ValueError(f"Program must be for geometry {self.geometry.name} (fingerprint "
+                             f"{self.geometry.fingerprint:#010x}), and it is for "
+                             f"{program.geometry.name} ({program.geometry.fingerprint:#010x})")
+        return self._run(program, image, progress)
+
+    @abstractmethod
+    def _run(self, program: Program, image: NDArray[np.uint8],
+             progress: Callable[[int], None] | None) -> Run: ...
+
+
+class Golden(Device):
+    """The bit-exact model in NumPy. It has no notion of time."""
+
+    name = "golden"
+
+    def _run(self, program: Program, image: NDArray[np.uint8],
+             progress: Callable[[int], None] | None) -> Run:
+        image = image.copy()
+        totals = execute(self.geometry, image, offset=program.offset,
+                         instructions=len(program.instructions))
+        return Run(image, Counters(None, totals.array_cycles, totals.read_bytes,
+                                   totals.write_bytes))
+
+
+class Rtl(Device):
+    """The RTL with a model of its memory, in Verilator.
+
+    Parameters
+    ----------
+    geometry : :class:`~heddle.rtl.geometry.Geometry`
+    latency : :class:`int`
+        Cycles from an AXI address to the first beat of the response.
+    bandwidth : :class:`int`
+        Bytes a cycle of all ports, reads and writes together; 0: no limit.
+    limit : :class:`int` or ``None``
+        Cycles after which a run is given up; by default far more than any program should take.
+    window : :class:`int`
+        Cycles between samples of the counters.
+    """
+
+    name = "rtl"
+
+    def __init__(self, geometry: Geometry, *, latency: int = 100, bandwidth: int = 48,
+                 limit: int | None = None, window: int = 256) -> None:
+        super().__init__(geometry)
+        self.latency = latency
+        self.bandwidth = bandwidth
+        self.limit = limit
+        self.window = window
+
+    def _run(self, program: Program, image: NDArray[np.uint8],
+             progress: Callable[[int], None] | None) -> Run:
+        from .sim.simulator import Simulator
+
+        limit = self.limit or self._patience(program)
+        run = Simulator(self.geometry).run(
+            image, program=program.offset, length=len(program.instructions), limit=limit,
+            latency=self.latency, bandwidth=self.bandwidth, window=self.window, progress=progress)
+        registers = run.registers
+        if not run.finished:
+            raise DeviceError(f"The run must end within {limit} cycles, and it has not: "
+                              f"{_standing(program, registers)}")
+        if registers["ERROR"]:
+            raise DeviceError(_describe(program, registers))
+        return Run(run.image, Counters(
+            registers["CYCLES"], registers["ARRAY_BUSY"], registers["READ_BYTES"],
+            registers["WRITE_BYTES"], registers["WAIT_DMA"], registers["WAIT_OPERANDS"],
+            registers["WAIT_DRAIN"]), run.window, run.samples)
+
+    def _patience(self, program: Program) -> int:
+        """Ten times the cycles that the program takes if nothing overlaps."""
+        g = self.geometry
+        bandwidth = min(self.bandwidth or g.dma_bytes, g.dma_bytes)
+        cycles = 1000
+        for i in program.decoded():
+            cycles += (self.latency + 200) * (1 + i.count)
+            if i.opcode == Opcode.MATMUL:
+                cycles += i["blocks"] * i["tiles"] * i["steps"]
+            elif i.opcode == Opcode.FILL:
+                cycles += i["count"] * i["steps"] * g.step_words
+            else:
+                cycles += i["count"] * i["rows"] * i["words"] * g.word_bytes // bandwidth
+        return 10 * cycles
+
+
+DEVICES: dict[str, Callable[[Geometry], Device]] = {"golden": Golden, "rtl": Rtl}
+"""The devices by name."""
+
+
+def open_device(device: str | Device, geometry: Geometry) -> Device:
+    """Return the device itself, or the one of that name for a geometry.
+
+    Raises
+    ------
+    ValueError
+        If no device has that name.
+    """
+    if isinstance(device, Device):
+        return device
+    if device not in DEVICES:
+        raise ValueError(f"Device must be one of {', '.join(DEVICES)}, not {device!r}")
+    return DEVICES[device](geometry)
+
+
+# -- messages --------------------------------------------------------------------------------------
+
+def _standing(program: Program, registers: Mapping[str, int]) -> str:
+    """Say for each queue which instruction it has not completed."""
+    places = []
+    for queue in Queue:
+        numbers = [n for n, i in enumerate(program.decoded()) if i.queue == queue]
+        done = registers[f"RETIRED_{queue.name}"]
+        places.append(f"{queue.name} has completed all of its {done} instructions"
+                      if done == len(numbers) else f"{queue.name} is at instruction "
+                      f"{numbers[done]} ({program.decoded()[numbers[done]]})")
+    return "; ".join(places)
+
+
+def _describe(program: Program, registers: Mapping[str, int]) -> str:
+    """Say what the error registers hold."""
+    error = registers["ERROR"]
+    code, response, port = error & 15, error >> 4 & 3, error >> 6 & 3
+    if code == 3:
+        return "The run ended at an instruction with an unknown opcode"
+    address = registers["ERROR_ADDRESS_HI"] << 32 | registers["ERROR_ADDRESS_LO"]
+    word = address // program.geometry.word_bytes
+    users = [f"instruction {n} ({i.opcode.name})" for n, i in enumerate(program.decoded())
+             for access in footprint(i, program.geometry)
+             if access.space == Space.DRAM and access.write == (code == 2)
+             and (access.addresses == word).any()]
+    if not users and program.offset <= address < program.offset + program.instructions.size:
+        users = ["the instruction fetch"]
+    return (f"The run ended because a {'read' if code == 1 else 'write'} was answered with "
+            f"{'DECERR' if response == 3 else 'SLVERR'}: the burst at {address:#x} on port {port}, "
+            f"a transfer of {' or '.join(users) or 'no instruction'}")

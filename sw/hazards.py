@@ -1,0 +1,119 @@
+"""Dependency tokens, derived from what the instructions of a program touch.
+
+The compiler writes a program as if its instructions were executed one after the other;
+:func:`synchronise` finds the pairs of queues that would break this order and puts tokens between
+them. As an instruction then waits only for earlier ones, no program so made can deadlock.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .assembler import Instruction, Token
+from .footprint import Access, Space, footprint
+from .rtl.geometry import Geometry
+from .rtl.isa import Queue, token
+
+__all__ = ["synchronise"]
+
+
+class _History:
+    """When each queue last read and wrote each word, in iterations of that queue, from 1."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[Space, Queue, bool], NDArray[np.int64]] = {}
+
+    def latest(self, access: Access, queue: Queue) -> NDArray[np.int64]:
+        """Return for each iteration the last one of ``queue`` that conflicts with it, or 0."""
+        latest = np.zeros(len(access.addresses), np.int64)
+        for write in (True, False)[:1 + access.write]:
+            last = self._last.get((access.space, queue, write))
+            if last is not None:
+                inside = access.addresses < len(last)
+                when = np.where(inside, last[np.where(inside, access.addresses, 0)], 0)
+                latest = np.maximum(latest, when.max(axis=1))
+        return latest
+
+    def record(self, access: Access, queue: Queue, iterations: NDArray[np.int64]) -> None:
+        """Note that the iterations of ``queue`` make an access.
+
+        A write comes after all that it conflicts with; what conflicts with it later, need not look
+        further back.
+        """
+        if access.write:
+            for (space, *_), last in self._last.items():
+                if space == access.space:
+                    last[access.addresses[access.addresses < len(last)]] = 0
+        key = (access.space, queue, access.write)
+        last = self._last.get(key, np.zeros(0, np.int64))
+        missing = int(access.addresses.max()) + 1 - len(last)
+        if missing > 0:
+            last = self._last[key] = np.pad(last, (0, max(missing, len(last))))
+        last[access.addresses] = iterations[:, np.newaxis]
+
+
+def synchronise(program: Sequence[Instruction], geometry: Geometry,
+                after: Mapping[int, int] | None = None) -> None:
+    """Give the instructions of a program the waits and posts that keep its sequential meaning.
+
+    Of an instruction that several iterations of another one depend on, every iteration posts and
+    waits if both have as many iterations and no iteration depends on a later one; otherwise the
+    whole instruction is waited for.
+
+    Parameters
+    ----------
+    program : sequence of :class:`~heddle.assembler.Instruction`
+        In program order; changed in place.
+    after : mapping of int to int
+        Further dependencies: the instruction with the first number starts after the end of the
+        earlier one with the second.
+
+    Raises
+    ------
+    ValueError
+        If a MATMUL reads from the scratchpad what an earlier one drains there: the array does not
+        wait for its own drain.
+    """
+    history = _History()
+    queues: dict[Queue, list[Instruction]] = {queue: [] for queue in Queue}
+    ends: dict[Queue, list[int]] = {queue: [0] for queue in Queue}  # iterations before each
+    known = {pair: 0 for pair in itertools.permutations(Queue, 2)}
+    place: list[tuple[Queue, int]] = []
+    for number, instruction in enumerate(program):
+        queue = instruction.queue
+        accesses = footprint(instruction, geometry)
+        for poster in Queue:
+            needed = np.zeros(instruction.count, np.int64)
+            for access in accesses:
+                if poster != queue:
+                    needed = np.maximum(needed, history.latest(access, poster))
+                elif not access.write and history.latest(access, queue).any():
+                    raise ValueError(f"Instruction {number} ({instruction}) reads what an earlier "
+                                     f"one of its own queue writes")
+            if after and number in after and place[after[number]][0] == poster:
+                needed = np.maximum(needed, ends[poster][place[after[number]][1] + 1])
+            needed = np.maximum.accumulate(needed)
+            if poster == queue or needed[-1] <= known[poster, queue]:
+                continue
+            source = int(np.searchsorted(ends[poster], needed[-1])) - 1
+            _connect(queues[poster][source], instruction, needed - ends[poster][source])
+            known[poster, queue] = ends[poster][source + 1]
+        iterations = ends[queue][-1] + 1 + np.arange(instruction.count)
+        for access in accesses:
+            history.record(access, queue, iterations)
+        place.append((queue, len(queues[queue])))
+        queues[queue].append(instruction)
+        ends[queue].append(ends[queue][-1] + instruction.count)
+
+
+def _connect(poster: Instruction, waiter: Instruction, needed: NDArray[np.int64]) -> None:
+    """Make ``waiter`` wait for ``poster``; iteration ``i`` needs the first ``needed[i]`` of it."""
+    each = (1 < waiter.count == poster.count
+            and bool((needed <= 1 + np.arange(waiter.count)).all()))
+    number = token(poster.queue, waiter.queue)
+    poster.posts += (Token(number, each),)
+    waiter.waits += (Token(number, each),)

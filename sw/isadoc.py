@@ -1,0 +1,140 @@
+"""Writes ``docs/isa.md`` from the instruction set: ``python -m heddle.isadoc [FILE]``."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .rtl import isa
+from .rtl.isa import FORMATS, INSTRUCTION_BYTES, Layout, Opcode, Queue, header_layout
+
+__all__ = ["document"]
+
+_FORMAT = """\
+An instruction has {size} bytes, little-endian: a header of 8 bytes, then the fields of its
+operation from the least significant bit up. Bits without a meaning are 0. `WORD` is the number of
+bytes of a scratchpad word, `depth·rows`.
+"""
+
+_TOKENS = """\
+Each of the {waits} waits and {posts} posts has {size} bits: the number of a token counter in bits
+4:0, and `each` in bit 5. Number 0 stands for no token. Counter `poster·8 + waiter·2 + index` counts
+the tokens from one queue to another; `index` is 0 or 1.
+"""
+
+_TRANSFER = """\
+for i in range(count):
+    for r in range(rows):
+        for w in range(words):
+            {}
+"""
+_DRAM = "dram[dram + i·dram_stride + r·dram_row_stride + w·WORD]"
+_POOL = "pool[pool + (i mod ring)·pool_stride + r·pool_row_stride + w]"
+
+_ACTIONS = {
+    Opcode.LOAD: _TRANSFER.format(f"{_POOL} = {_DRAM}"),
+    Opcode.FILL: """\
+for i in range(count):
+    for s in range(steps):
+        for w in range(STEP):
+            word w of operand[operand + i·stride + s] = pool[pool + i·pool_stride + s·STEP + w]
+""",
+    Opcode.MATMUL: """\
+for m in range(blocks):
+    for t in range(tiles):
+        sums = context if accumulate else 0
+        for s in range(steps):
+            A = pool[a + (m mod a_ring)·a_stride + s]
+            B = operand[b + t·b_stride + s]
+            sums[i][j] += Σk A[k][i]·B[k][j]
+        if drain: tile at c + m·c_stride + t·c_tile_stride = requantise(sums)
+        else:     context = sums
+""",
+    Opcode.STORE: _TRANSFER.format(f"{_DRAM} = {_POOL}"),
+}
+
+_NOTES = {
+    Opcode.LOAD: "A `ring` of 0 stands for no ring.",
+    Opcode.FILL: "`STEP` is the number of words that hold `depth` vectors.",
+    Opcode.MATMUL: """\
+An `a_ring` of 0 stands for no ring. An instruction that does not drain holds a context for each
+(m, t), `blocks·tiles` in all and at most as many as there are. Later instructions with
+`accumulate`, as many blocks and as many tiles add to the same contexts in the same order; the first
+of them that drains sets them free. The requantisation parameters of a block are in the words after
+its last step (see [numerics](numerics.md)). A block's iteration ends when its last tile is in the
+scratchpad, or in its context.""",
+    Opcode.STORE: """\
+A `ring` of 0 stands for no ring. An iteration ends when DRAM has acknowledged all of it.""",
+}
+
+
+def _docstrings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """Names and docstrings of the assignments that have one after them, as Markdown."""
+    for statement, following in itertools.pairwise(body):
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name) \
+                and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            yield statement.targets[0].id, _markdown(inspect.cleandoc(str(following.value.value)))
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r":\w+:`~?(?:[^`]*\.)?([^`]*)`", r"`\1`", text).replace("``", "`")
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    heads = list(heads)
+    lines: list[Iterable[object]] = [heads, ["---"] * len(heads), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def document() -> str:
+    """Return the text of ``docs/isa.md``."""
+    tree = ast.parse(inspect.getsource(isa))
+    about = dict(_docstrings(tree.body))
+    enums = {node.name: dict(_docstrings(node.body)) for node in tree.body
+             if isinstance(node, ast.ClassDef)}
+    overview = _markdown(inspect.cleandoc(isa.__doc__ or "")).partition("\n\n")[2]
+    operations = {opcode.queue: opcode.name for opcode in Opcode}
+    header = re.sub(r"^(`\w+`)\n +", r"* \1: ", about["header_layout"].partition("\n\n")[2],
+                    flags=re.M)
+    entry = header_layout["waits"].shape.elem_shape
+    parts = [
+        "# Instruction set\n",
+        "<!-- Written by python -m heddle.isadoc from rtl/isa.py. Do not edit. -->\n",
+        overview + "\n",
+        _FORMAT.format(size=INSTRUCTION_BYTES),
+        "## Queues\n",
+        _table(("number", "queue", "operation", "what it does"),
+               ((queue.value, queue.name, f"`{operations[queue]}`", enums["Queue"][queue.name])
+                for queue in Queue)),
+        "## Header\n",
+        _table(("bits", "field"), ((f"{field.offset + field.width - 1}:{field.offset}", f"`{name}`")
+                                   for name, field in header_layout)),
+        f"{header}\n",
+        _TOKENS.format(waits=isa.WAITS, posts=isa.POSTS, size=entry.size),
+        "## Operations\n",
+    ]
+    for opcode in Opcode:
+        parts += [f"### {opcode.name}\n", f"Opcode {opcode.value}, queue {opcode.queue.name}.\n",
+                  f"```text\n{_ACTIONS[opcode]}```\n", _fields(opcode), _NOTES[opcode] + "\n"]
+    parts += ["## Layouts of a drained tile\n",
+              _table(("value", "layout", "meaning"),
+                     ((layout.value, layout.name, " ".join(enums["Layout"][layout.name].split()))
+                      for layout in Layout))]
+    return "\n".join(parts)
+
+
+def _fields(opcode: Opcode) -> str:
+    rows, offset = [], header_layout.size
+    for name, (width, doc) in FORMATS[opcode].items():
+        rows.append((f"{offset + width - 1}:{offset}", f"`{name}`", _markdown(doc)))
+        offset += width
+    return _table(("bits", "field", "meaning"), rows)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1] if len(sys.argv) > 1 else "docs/isa.md").write_text(document())

@@ -1,0 +1,122 @@
+"""The instructions of a part of a matrix product: some blocks times some tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .assembler import Instruction
+from .rtl.geometry import Geometry
+from .rtl.isa import Layout, Opcode
+from .tiling import Product
+
+__all__ = ["Matrix", "Part"]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Where the parts of a matrix lie: part ``n`` starts at ``start + n · stride``, in words.
+
+    With a ``ring`` the parts use only so many places, one after the other.
+    """
+
+    start: int
+    stride: int
+    ring: int = 0
+
+    def __getitem__(self, part: int) -> int:
+        return self.start + (part % self.ring if self.ring else part) * self.stride
+
+
+@dataclass(frozen=True)
+class Part:
+    """Makes the instructions for a chunk of blocks and a group of tiles.
+
+    Matrices of inputs and outputs are indexed by tiles, those of weights by blocks. Each tile of
+    outputs has place for all blocks from 0 on.
+    """
+
+    geometry: Geometry
+    product: Product
+    blocks: range
+    tiles: range
+    x_dram: Matrix | None
+    """Inputs in DRAM; ``None`` if they are in the scratchpad already."""
+    x: Matrix
+    w_dram: Matrix
+    w: Matrix
+    c_dram: Matrix | None
+    """Outputs in DRAM; ``None`` if they are not stored."""
+    c: Matrix
+
+    def load_inputs(self, tiles: range, steps: range) -> Instruction:
+        """Load some steps of tiles."""
+        assert self.x_dram is not None
+        offset = steps.start * self.geometry.step_words
+        return self._load(self.x_dram, self.x, tiles, offset, len(steps) * self.geometry.step_words)
+
+    def load_weights(self, blocks: range) -> Instruction:
+        """Load blocks, each followed by its channel parameters."""
+        return self._load(self.w_dram, self.w, blocks, 0, self.product.block_words)
+
+    def _load(self, dram: Matrix, pool: Matrix, parts: range, offset: int,
+              words: int) -> Instruction:
+        word_bytes = self.geometry.word_bytes
+        return Instruction(Opcode.LOAD, {
+            "dram": (dram[parts.start] + offset) * word_bytes,
+            "dram_stride": dram.stride * word_bytes,
+            "pool": pool[parts.start] + offset,
+            "pool_stride": pool.stride,
+            "count": len(parts),
+            "rows": 1,
+            "words": words,
+        })
+
+    def fill(self, tiles: range, steps: range, operand: int) -> Instruction:
+        """Copy some steps of tiles to the operand buffer, of the first tile to ``operand``."""
+        return Instruction(Opcode.FILL, {
+            "pool": self.x[tiles.start] + steps.start * self.geometry.step_words,
+            "pool_stride": self.x.stride,
+            "operand": operand,
+            "stride": self.product.steps,
+            "count": len(tiles),
+            "steps": len(steps),
+        })
+
+    def matmul(self, blocks: range, tiles: range, steps: range, operand: int) -> Instruction:
+        """Multiply some steps of blocks and tiles, those of the first tile from ``operand`` on.
+
+        The first steps of a product take contexts, all others add to those, and the last ones
+        drain them.
+        """
+        words = self.product.tile_words
+        return Instruction(Opcode.MATMUL, {
+            "a": self.w[blocks.start] + steps.start,
+            "a_stride": self.w.stride,
+            "b": operand,
+            "b_stride": self.product.steps,
+            "blocks": len(blocks),
+            "tiles": len(tiles),
+            "steps": len(steps),
+            "c": self.c[tiles.start] + blocks.start * words,
+            "c_stride": words,
+            "c_tile_stride": self.c.stride,
+            "accumulate": steps.start > 0,
+            "drain": steps.stop == self.product.steps,
+            "layout": Layout.VECTORS,
+        })
+
+    def store(self, blocks: range, tiles: range) -> Instruction:
+        """Store the results of blocks and tiles, block by block."""
+        assert self.c_dram is not None
+        words, word_bytes = self.product.tile_words, self.geometry.word_bytes
+        return Instruction(Opcode.STORE, {
+            "dram": (self.c_dram[tiles.start] + blocks.start * words) * word_bytes,
+            "dram_stride": words * word_bytes,
+            "dram_row_stride": self.c_dram.stride * word_bytes,
+            "pool": self.c[tiles.start] + blocks.start * words,
+            "pool_stride": words,
+            "pool_row_stride": self.c.stride,
+            "count": len(blocks),
+            "rows": len(tiles),
+            "words": words,
+        })

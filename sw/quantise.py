@@ -1,0 +1,247 @@
+"""Symmetric INT8 quantisation of graphs: scales, integer layers, and their exact evaluation.
+
+A tensor's value is ``q · scale[feature]``, with ``q`` in ±127. As every output channel has its own
+multiplier in the drain and every input channel can be folded into the weights, a scale for each
+feature costs nothing in hardware. How the range is shared between activations and weights follows
+SmoothQuant (Xiao et al., ICML 2023): feature ``k`` is divided by ``|x_k|^α / |w_k|^(1-α)``, with
+the α of least error for each tensor; here ``|w_k|`` is the RMS, which gave less error than the
+maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .graph import Graph, Linear, checked_inputs
+from .sim import golden
+
+__all__ = ["Activations", "MAX_INPUTS", "QuantisedGraph", "QuantisedLinear", "Scale", "quantise",
+           "relative_error"]
+
+Activations = Literal["tensor", "token"]
+"""Whether activations have fixed scales, or each token a factor that the host finds at run time."""
+
+MAX_INPUTS = (2 ** 31 - 1) // (127 * 128)
+"""Most inputs of a layer: with more, an accumulator of 32 bits could overflow."""
+
+_LIMIT = 127
+_ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_FLOOR = 1e-3  # of the largest: for features that the calibration hardly touches
+_SAMPLE = 256  # tokens with which the alphas are compared
+_BIAS_LIMIT = 2 ** 25  # half of what the sum of accumulator and bias saturates to
+
+Array = NDArray[np.float64]
+
+
+def relative_error(got: ArrayLike, wanted: ArrayLike) -> float:
+    """Return the RMS of the difference over the RMS of what is wanted; absolute if that is 0."""
+    wanted = np.asarray(wanted, np.float64)
+    difference = np.sqrt(np.mean((np.asarray(got, np.float64) - wanted) ** 2))
+    return float(difference / (np.sqrt(np.mean(wanted ** 2)) or 1.0))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the integers of a tensor stand for its values: ``q · feature[f] · token[t]``."""
+
+    feature: NDArray[np.float32]
+    """Value of a step of each feature."""
+
+    def tokens(self, x: NDArray) -> NDArray[np.float32]:
+        """Return the factor of each token with which ``x`` ``[tokens, features]`` fills ±127."""
+        largest = np.abs(x / self.feature.astype(np.float64)).max(axis=1)
+        return np.where(largest > 0, largest / _LIMIT, 1).astype(np.float32)
+
+    def quantise(self, x: NDArray, tokens: NDArray[np.float32] | float = 1.0) -> NDArray[np.int8]:
+        """Return the integers that stand for ``x``."""
+        steps = np.rint(x / self._steps(tokens))
+        return np.clip(steps, -_LIMIT, _LIMIT).astype(np.int8)
+
+    def dequantise(self, q: NDArray[np.int8],
+                   tokens: NDArray[np.float32] | float = 1.0) -> NDArray[np.float32]:
+        """Return what integers stand for."""
+        return (q * self._steps(tokens)).astype(np.float32)
+
+    def _steps(self, tokens: NDArray[np.float32] | float) -> Array:
+        return self.feature.astype(np.float64) * np.reshape(tokens, (-1, 1))
+
+
+@dataclass(frozen=True)
+class QuantisedLinear:
+    """A layer in integers: ``requantise(weight · x, bias, multiplier, shift)``."""
+
+    name: str
+    input: str
+    output: str
+    weight: NDArray[np.int8]
+    """``[out, in]``, within ±127."""
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+
+    def __call__(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Return the output ``[tokens, out]`` of an input ``[tokens, in]``, bit for bit."""
+        acc = golden.matmul(self.weight.T, x.T)
+        return golden.requantise(acc, self.bias, self.multiplier, self.shift).T
+
+
+@dataclass(frozen=True)
+class QuantisedGraph:
+    """A graph in integers."""
+
+    graph: Graph
+    scales: dict[str, Scale]
+    """How each tensor is represented."""
+    layers: list[QuantisedLinear]
+    per_token: bool
+    """Each token has a factor of its own, the same in all tensors."""
+    host_bias: dict[str, NDArray[np.float32]]
+    """Biases of outputs that the host adds. With factors for the tokens it adds all of them: the
+    accumulators are then in units that differ from token to token."""
+
+    def evaluate(self, inputs: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
+        """Return the integers of all tensors, computed layer by layer as the device must."""
+        values = dict(inputs)
+        for layer in self.layers:
+            values[layer.output] = layer(values[layer.input])
+        return values
+
+    def integers(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.int8]]:
+        """Return the integers of all tensors for inputs in floating point."""
+        return self.evaluate(self._quantise_inputs(inputs)[0])
+
+    def infer(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs in floating point for inputs in floating point."""
+        quantised, tokens = self._quantise_inputs(inputs)
+        values = self.evaluate(quantised)
+        return {name: self.scales[name].dequantise(values[name], tokens)
+                + self.host_bias.get(name, np.float32(0)) for name in self.graph.outputs}
+
+    def _quantise_inputs(self, inputs: Mapping[str, ArrayLike],
+                         ) -> tuple[dict[str, NDArray[np.int8]], NDArray[np.float32]]:
+        """Return the integers of the inputs and the factors of the tokens."""
+        quantised, tokens = {}, np.ones(1, np.float32)
+        tensors = [self.graph.tensors[name] for name in self.graph.inputs]
+        for name, x in checked_inputs(inputs, tensors, any_tokens=True).items():
+            if self.per_token:
+                tokens = self.scales[name].tokens(x)
+            quantised[name] = self.scales[name].quantise(x, tokens)
+        return quantised, tokens
+
+
+def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
+             activations: Activations = "tensor", *, headroom: float = 1.0) -> QuantisedGraph:
+    """Quantise a graph, with scales that fit the tensors of a calibration run.
+
+    Parameters
+    ----------
+    graph : :class:`~heddle.graph.Graph`
+    calibration : mapping of str to array
+        An example of each input, of any number of tokens.
+    activations : ``"tensor"`` or ``"token"``
+        ``"token"`` is for graphs with one input, in which no layer whose output another one reads
+        has a bias.
+    headroom : :class:`float`
+        Largest value that can be represented, over the largest of the calibration. Values beyond
+        saturate, so what is calibrated with few tokens and meant for others should have some.
+
+    Raises
+    ------
+    ValueError
+        If the calibration does not fit the graph, a layer has too many inputs for the
+        accumulators, values leave the range of float32, the headroom is less than 1, or the graph
+        does not allow factors for the tokens.
+    """
+    if not headroom >= 1:
+        raise ValueError(f"Headroom must be at least 1, not {headroom!r}")
+    if activations not in ("tensor", "token"):
+        raise ValueError(f"Activations must be 'tensor' or 'token', not {activations!r}")
+    per_token = activations == "token"
+    _check(graph, per_token)
+    values = graph.evaluate(calibration)
+    scales = {name: _choose_scale(name, values[name], graph.consumers(name),
+                                  headroom=headroom, per_token=per_token) for name in graph.inputs}
+    if per_token:
+        name = graph.inputs[0]
+        values[name] = values[name] / scales[name].tokens(values[name])[:, np.newaxis]
+        for layer in graph.layers:
+            values[layer.output] = layer(values[layer.input]) - layer.bias
+    layers = []
+    for layer in graph.layers:
+        bias = np.zeros_like(layer.bias) if per_token else layer.bias
+        weight, step = _quantise_weight(layer.weight * _wide(scales[layer.input]), bias)
+        scale = _choose_scale(layer.output, values[layer.output], graph.consumers(layer.output),
+                              headroom=headroom, least=step)
+        multiplier, shift = golden.quantise_scale(step / _wide(scale))
+        scales[layer.output] = scale
+        layers.append(QuantisedLinear(layer.name, layer.input, layer.output, weight,
+                                      np.rint(bias / step).astype(np.int64), multiplier, shift))
+    host_bias = {layer.output: layer.bias for layer in graph.layers
+                 if per_token and layer.bias.any()}
+    return QuantisedGraph(graph, scales, layers, per_token, host_bias)
+
+
+def _check(graph: Graph, per_token: bool) -> None:
+    if per_token and len(graph.inputs) != 1:
+        raise ValueError("A graph with factors for the tokens must have one input, "
+                         f"not {len(graph.inputs)}")
+    for layer in graph.layers:
+        if layer.weight.shape[1] > MAX_INPUTS:
+            raise ValueError(f"Layer {layer.name} must have at most {MAX_INPUTS} inputs, not "
+                             f"{layer.weight.shape[1]}: an accumulator has 32 bits")
+        if per_token and layer.bias.any() and graph.consumers(layer.output):
+            raise ValueError(f"Layer {layer.name} must have no bias, as its output has factors "
+                             "for the tokens and another layer reads it")
+
+
+def _wide(scale: Scale) -> Array:
+    return scale.feature.astype(np.float64)
+
+
+def _quantise_weight(weight: Array, bias: NDArray) -> tuple[NDArray[np.int8], Array]:
+    """Return integer weights and the value of a step of each output channel."""
+    step = np.maximum(np.abs(weight).max(axis=1) / _LIMIT, np.abs(bias) / _BIAS_LIMIT)
+    step = np.where(step > 0, step, 1.0)
+    return np.rint(weight / step[:, np.newaxis]).astype(np.int8), step
+
+
+def _choose_scale(name: str, x: Array, consumers: Sequence[Linear], *, headroom: float,
+                  least: Array | float = 0.0, per_token: bool = False) -> Scale:
+    """Return the scale of a tensor with which the layers that read it err least.
+
+    ``least`` is the smallest useful value of a step: that of a step of the accumulators.
+    """
+    largest = np.abs(x).max(axis=0) * headroom
+    if not consumers:
+        return _scale(name, np.maximum(largest / _LIMIT, least))
+    weight = np.concatenate([layer.weight for layer in consumers]).astype(np.float64)
+    spread = np.sqrt((weight ** 2).mean(axis=0))
+    largest = np.maximum(largest, _FLOOR * largest.max() or 1.0)
+    spread = np.maximum(spread, _FLOOR * spread.max() or 1.0)
+    shapes = [np.ones_like(largest)]
+    shapes += [largest ** alpha / spread ** (1 - alpha) for alpha in _ALPHAS]
+    sample = x[::-(-len(x) // _SAMPLE)]
+    wanted = sample @ weight.T
+
+    def error(scale: Scale) -> float:
+        tokens = scale.tokens(sample) if per_token else np.ones(1, np.float32)
+        quantised, step = _quantise_weight(weight * _wide(scale), np.zeros(1))
+        product = scale.quantise(sample, tokens).astype(np.float32) @ quantised.T.astype(np.float32)
+        return relative_error(product * step * tokens[:, np.newaxis], wanted)
+
+    return min((_scale(name, np.maximum(shape * (largest / shape).max() / _LIMIT, least))
+                for shape in shapes), key=error)
+
+
+def _scale(name: str, feature: Array) -> Scale:
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = feature.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise ValueError(f"Values of {name} must be within the range of float32, "
+                         f"not up to {feature.max() * _LIMIT:.3g}")
+    return Scale(np.where(narrow > 0, narrow, np.float32(1)))

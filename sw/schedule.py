@@ -1,0 +1,184 @@
+"""The order of a program: instructions as if nothing overlapped, in the best order to overlap.
+
+The order is one in which the results are right if each instruction ends before the next begins.
+Queues and tokens then let everything overlap that can, so what matters is what each queue does
+first. A queue holds few instructions; therefore loads stand before the computation of the part
+before the one that needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+
+from .allocator import OperandRing
+from .assembler import Instruction
+from .part import Matrix, Part
+from .rtl.geometry import Geometry
+from .tiling import Product, Tiling
+
+__all__ = ["Buffers", "Schedule"]
+
+_PIECES = 3
+"""Most pieces in which a tile of the first part arrives."""
+
+_LEAST_STEPS = 8
+"""Steps of a piece that are worth its instructions."""
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Where the operands of a product lie.
+
+    Inputs are indexed by tiles, weights in DRAM by blocks, weights in the scratchpad by the number
+    of their load, and outputs by tiles; but outputs that do not stay in the scratchpad by parts.
+    """
+
+    x_dram: Matrix | None
+    x: Matrix
+    w_dram: Matrix
+    w: Matrix
+    c_dram: Matrix | None
+    c: Matrix
+
+
+class Schedule:
+    """Writes a program, one product after another.
+
+    Attributes
+    ----------
+    program : list of :class:`~heddle.assembler.Instruction`
+    after : dict of int to int
+        Which instruction is to start after the end of which earlier one, though their data do not
+        depend on each other.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.program: list[Instruction] = []
+        self.after: dict[int, int] = {}
+        self._operands = OperandRing(geometry.operand_steps)
+
+    def multiply(self, inputs: Hashable, product: Product, tiling: Tiling,
+                 buffers: Buffers) -> None:
+        """Add the instructions of a product; ``inputs`` names its inputs, to find them again."""
+        parts = list(self._parts(product, tiling, buffers))
+        if not self.program and buffers.x_dram and tiling.piece == product.steps:
+            part, *_ = parts.pop(0)
+            self._start(inputs, part)
+        for n, (part, *loads) in enumerate(parts):
+            if n == 0 or not tiling.double:
+                self._load(part, *loads)
+            if tiling.double and n + 1 < len(parts):
+                self._load(*parts[n + 1])
+            if tiling.piece == product.steps:
+                self._compute(inputs, part)
+            else:
+                self._compute_in_pieces(part, tiling.piece)
+
+    def _parts(self, product: Product, tiling: Tiling, buffers: Buffers,
+               ) -> Iterator[tuple[Part, bool, bool]]:
+        """Parts in the order of the loops, and whether to load their weights and inputs."""
+        parts = loads = 0
+        for slab in _cut(range(product.tiles), tiling.slab):
+            for blocks in _cut(range(product.blocks), tiling.chunk):
+                for tiles in _cut(slab, tiling.group):
+                    loads_w = tiles.start == slab.start and (tiling.chunk < product.blocks
+                                                             or slab.start == 0)
+                    loads += loads_w
+                    w = Matrix(buffers.w[loads - 1] - blocks.start * product.block_words,
+                               product.block_words)
+                    c = buffers.c
+                    if tiling.c_buffers:
+                        stride = len(blocks) * product.tile_words
+                        c = Matrix(buffers.c[parts] - blocks.start * product.tile_words
+                                   - tiles.start * stride, stride)
+                    part = Part(self.geometry, product, blocks, tiles, buffers.x_dram, buffers.x,
+                                buffers.w_dram, w, buffers.c_dram, c)
+                    yield part, loads_w, blocks.start == 0 and buffers.x_dram is not None
+                    parts += 1
+
+    def _load(self, part: Part, weights: bool, inputs: bool) -> None:
+        if weights:
+            self.program.append(part.load_weights(part.blocks))
+        if inputs:
+            self.program.append(part.load_inputs(part.tiles, range(part.product.steps)))
+
+    def _store(self, part: Part, blocks: range, tiles: range) -> None:
+        if part.c_dram is not None:
+            self.program.append(part.store(blocks, tiles))
+
+    def _compute(self, inputs: Hashable, part: Part) -> None:
+        """Multiply a part whose tiles are in the operand buffer, or fit into it."""
+        steps = range(part.product.steps)
+        operand = self._operands.find((inputs, part.tiles))
+        if operand is None:
+            operand = self._operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
+            self.program.append(part.fill(part.tiles, steps, operand))
+        self.program.append(part.matmul(part.blocks, part.tiles, steps, operand))
+        self._store(part, part.blocks, part.tiles)
+
+    def _compute_in_pieces(self, part: Part, piece: int) -> None:
+        """Multiply a part of one tile of which only a piece fits into the operand buffer."""
+        for blocks in _cut(part.blocks, self.geometry.contexts):
+            for steps in _cut(range(part.product.steps), piece):
+                operand = self._operands.put(None, len(steps))
+                self.program += [part.fill(part.tiles, steps, operand),
+                                 part.matmul(blocks, part.tiles, steps, operand)]
+            self._store(part, blocks, part.tiles)
+
+    def _start(self, inputs: Hashable, part: Part) -> None:
+        """Load, multiply and store the first part of a program so that the array waits little.
+
+        Tiles and blocks are loaded in turns, as many words of each, and whatever arrives is
+        multiplied with all that is there of the other. There are no stores until the loads are
+        ahead of the array. The last block is split, so that little is left to store in the end.
+        """
+        product, steps = part.product, range(part.product.steps)
+        operand = self._operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
+        blocks = part.blocks[:0]
+        results: list[tuple[range, range]] = []
+        for number in range(len(part.tiles)):
+            tile, tiles = part.tiles[number:number + 1], part.tiles[:number + 1]
+            self._receive(part, tile, blocks, operand + number * len(steps))
+            if blocks:
+                results.append((blocks, tile))
+            balanced = -(-len(tiles) * product.x_words // product.block_words)
+            if arrived := part.blocks[len(blocks):balanced]:
+                self.program += [part.load_weights(arrived),
+                                 part.matmul(arrived, tiles, steps, operand)]
+                results.append((arrived, tiles))
+                blocks = part.blocks[:balanced]
+        left = part.blocks[len(blocks):]
+        ahead, body, last = left[:len(blocks)], left[len(blocks):-1], left[len(blocks):][-1:]
+        loaded = len(self.program)
+        for arrived in filter(None, (ahead, body)):
+            self.program += [part.load_weights(arrived),
+                             part.matmul(arrived, part.tiles, steps, operand)]
+            results.append((arrived, part.tiles))
+        if ahead and part.c_dram:
+            self.after[len(self.program)] = loaded
+        for arrived, tiles in results:
+            self._store(part, arrived, tiles)
+        if last:
+            self.program.append(part.load_weights(last))
+            for tiles in filter(None, (part.tiles[:-1], part.tiles[-1:])):
+                place = operand + part.tiles.index(tiles.start) * len(steps)
+                self.program.append(part.matmul(last, tiles, steps, place))
+                self._store(part, last, tiles)
+
+    def _receive(self, part: Part, tile: range, blocks: range, operand: int) -> None:
+        """Load and fill a tile and multiply it with the blocks that are there, piece by piece."""
+        steps = range(part.product.steps)
+        pieces = 1
+        if 0 < len(blocks) <= self.geometry.contexts:
+            pieces = max(1, min(_PIECES, len(steps) // _LEAST_STEPS))
+        for piece in _cut(steps, -(-len(steps) // pieces)):
+            place = operand + piece.start
+            self.program += [part.load_inputs(tile, piece), part.fill(tile, piece, place)]
+            if blocks:
+                self.program.append(part.matmul(blocks, tile, piece, place))
+
+
+def _cut(whole: range, size: int) -> list[range]:
+    return [whole[start:start + size] for start in range(0, len(whole), size)]

@@ -1,0 +1,72 @@
+"""The Verilog that a board's flow gets: complete, small, quick to make, always the same."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from heddle.boards.export import export
+from heddle.rtl.geometry import PRESETS
+
+CHILD_TIMES = slice(0, 4)  # of os.times(): this process and its children, user and system
+
+
+def modules(text):
+    """Return the modules that each module instantiates, by name and with repetitions."""
+    parts = re.split(r"^module (\\\S+|\w+)", text, flags=re.MULTILINE)
+    return {name: re.findall(r"^  (\\\S+|[A-Za-z]\w*) +(?:\w+ \(|#\()", body, re.MULTILINE)
+            for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def count(text, top, wanted):
+    """Return how many instances of a module there are below the top."""
+    inside = modules(text)
+
+    @cache
+    def below(name):
+        return (name == wanted) + sum(below(child) for child in inside.get(name, ()))
+
+    return below(top)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_files(name, tmp_path):
+    geometry = PRESETS[name]
+    verilog, sizes = export(geometry, tmp_path / "new" / "folder")
+    text = verilog.read_text()
+    assert text.count(f"module heddle_{name}(") == 1
+    for port in ("aclk", "aresetn", "interrupt", "s_axi_awaddr",
+                 f"m_axi_{geometry.dma_ports - 1}_araddr"):
+        assert re.search(rf"^  (input|output) .*\b{port};", text, re.MULTILINE), port
+    assert f"m_axi_{geometry.dma_ports}_araddr" not in text
+    described = json.loads(sizes.read_text())
+    assert described["geometry"] == geometry.as_dict()
+    assert described["fingerprint"] == geometry.fingerprint
+    assert "DSP48E2" not in text
+
+
+def test_full_size(tmp_path):
+    """Each distinct cell is elaborated once, so the largest preset stays quick and small."""
+    before = sum(os.times()[CHILD_TIMES])
+    verilog, _ = export(PRESETS["zcu102"], tmp_path, technology="xilinx")
+    assert sum(os.times()[CHILD_TIMES]) - before < 20
+    assert verilog.stat().st_size < 3_000_000
+    text = verilog.read_text()
+    assert count(text, "heddle_zcu102", "DSP48E2") == 16 * 32 // 2 * 8
+    assert count(text, "heddle_zcu102", "heddle_bank_4096x1024") == 4
+    assert count(text, "heddle_zcu102", "heddle_ram_1r1w") == 8
+
+
+def test_same_text_whatever_the_hash_seed(tmp_path):
+    texts = []
+    for seed in ("1", "2"):
+        subprocess.run([sys.executable, "-m", "heddle.cli", "verilog", "--geometry", "tiny",
+                        "--output", tmp_path / seed], check=True, stdout=subprocess.DEVNULL,
+                       env=os.environ | {"PYTHONHASHSEED": seed})
+        texts.append(Path(tmp_path, seed, "heddle_tiny.v").read_text())
+    assert texts[0] == texts[1]

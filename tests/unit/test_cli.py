@@ -1,0 +1,144 @@
+"""The command line: what it writes, and how it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from heddle.api import run
+from heddle.cli import main
+from heddle.compiler import compile
+from heddle.graph import Graph
+from heddle.models import MiniLM
+from heddle.rtl.geometry import PRESETS
+
+REPORT = ["workload", "geometry", "device", "cycles", "array_cycles", "macs", "macs_dense",
+          "peak_macs_per_cycle", "utilisation", "dram_read_bytes", "dram_write_bytes",
+          "scratchpad_bytes", "matches_golden", "error", "clock_mhz_assumed", "milliseconds",
+          "gops"]
+
+
+def heddle(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A saved program of two outputs, its inputs in a file, and its outputs on the golden model."""
+    random = np.random.default_rng(3)
+    graph = Graph("two")
+    x = graph.input("x", tokens=5, features=9)
+    graph.output(graph.linear("y", x, random.normal(size=(6, 9))))
+    graph.output(graph.linear("z", x, random.normal(size=(3, 9)), random.normal(size=3)))
+    inputs = {"x": random.normal(size=(5, 9))}
+    compiled = compile(graph, inputs, "tiny")
+    compiled.save(tmp_path / "two.heddle")
+    np.savez(tmp_path / "x.npz", **inputs)
+    return tmp_path, run(compiled, inputs, device="golden").outputs
+
+
+def test_info_names_every_geometry():
+    result = heddle("info")
+    assert result.exit_code == 0
+    assert all(name in result.output for name in PRESETS)
+
+
+def test_bench_writes_the_report(tmp_path):
+    file = tmp_path / "report.json"
+    result = heddle("bench", "gemm", "--tokens", 5, "--inputs", 33, "--outputs", 7,
+                    "--geometry", "tiny", "--device", "golden", "--json", file)
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text())
+    assert list(report) == REPORT
+    assert report["macs"] == 5 * 33 * 7
+    assert report["geometry"] == "tiny"
+    assert report["matches_golden"] is True
+    assert report["error"] < 0.02
+    assert "matches_golden" in result.output
+
+
+def test_bench_depends_on_the_seed_alone(tmp_path):
+    def error(seed):
+        file = tmp_path / "report.json"
+        heddle("bench", "gemm", "--tokens", 4, "--inputs", 8, "--outputs", 4, "--geometry", "tiny",
+               "--device", "golden", "--seed", seed, "--json", file)
+        return json.loads(file.read_text())["error"]
+
+    assert error(1) == error(1) != error(2)
+
+
+def test_run_gives_what_the_program_computes(program):
+    folder, wanted = program
+    result = heddle("run", folder / "two.heddle", "--input", folder / "x.npz",
+                    "--output", folder / "out.npz", "--device", "golden")
+    assert result.exit_code == 0, result.output
+    with np.load(folder / "out.npz") as outputs:
+        assert set(outputs) == set(wanted)
+        for name, values in wanted.items():
+            np.testing.assert_array_equal(outputs[name], values)
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda data: data[:-1], "must be a complete program file"),
+    (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "has been altered"),
+], ids=["truncated", "altered"])
+def test_run_refuses_damaged_programs(program, damage, message):
+    folder, _ = program
+    file = folder / "two.heddle"
+    file.write_bytes(damage(file.read_bytes()))
+    result = heddle("run", file, "--input", folder / "x.npz", "--output", folder / "out.npz")
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not (folder / "out.npz").exists()
+
+
+def test_run_refuses_other_inputs(program):
+    folder, _ = program
+    np.savez(folder / "x.npz", w=np.zeros((5, 9)))
+    arguments = ["run", folder / "two.heddle", "--output", folder / "out.npz", "--device", "golden"]
+    result = heddle(*arguments, "--input", folder / "x.npz")
+    assert result.exit_code == 1
+    assert "Inputs must be x" in result.output
+    (folder / "x.npz").write_bytes(b"no archive")
+    result = heddle(*arguments, "--input", folder / "x.npz")
+    assert result.exit_code == 1
+    assert "must be an NPZ file" in result.output
+
+
+def test_refusals_name_what_is_allowed():
+    result = heddle("verilog", "--geometry", "huge", "--output", "nowhere")
+    assert result.exit_code == 2
+    assert "'zcu102', 'compact', 'ecp5', 'tiny'" in result.output
+    result = heddle("bench", "gemm", "--tokens", 0, "--inputs", 1, "--outputs", 1)
+    assert result.exit_code == 2
+    assert "0 is not in the range x>=1" in result.output
+
+
+def test_traceback_on_demand(program):
+    folder, _ = program
+    (folder / "x.npz").write_bytes(b"")
+    result = heddle("--traceback", "run", folder / "two.heddle", "--input", folder / "x.npz",
+                    "--output", folder / "out.npz")
+    assert isinstance(result.exception, ValueError)
+
+
+def test_demo_compares_and_keeps(tmp_path):
+    result = heddle("demo", "--device", "golden", "--layers", 1, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    [report] = json.loads((tmp_path / "report.json").read_text())
+    assert report["macs"] == 4 * 128 * 384 * 384
+    assert report["matches_golden"] is True
+    assert set(report["errors"]) == {"query", "key", "value", "output"}
+    assert max(report["errors"].values()) < 0.02
+    assert "every bit" in result.output
+
+
+def test_demo_says_how_to_install_the_encoder(monkeypatch, tmp_path):
+    def missing(self):
+        raise ModuleNotFoundError("The weights of MiniLM are not installed")
+
+    monkeypatch.setattr(MiniLM, "__init__", missing)
+    result = heddle("demo", "--output", tmp_path)
+    assert result.exit_code == 1
+    assert "The weights of MiniLM are not installed" in result.output

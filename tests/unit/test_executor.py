@@ -1,0 +1,207 @@
+"""The golden machine on hand-written programs, and the tokens that the compiler derives."""
+
+import re
+
+import numpy as np
+import pytest
+
+from heddle.assembler import assemble, encode
+from heddle.footprint import footprint
+from heddle.hazards import synchronise
+from heddle.rtl.geometry import preset
+from heddle.rtl.isa import Layout
+from heddle.sim import golden
+from heddle.sim.executor import Deadlock, ProgramError, execute
+
+TINY = preset("tiny")
+ROWS, LANES, DEPTH, WORD = TINY.rows, TINY.lanes, TINY.depth, TINY.word_bytes
+
+
+def run(program, data=b"", *, seed=None, extra=0):
+    """Run a program, a list of instructions or their text, with data before it in the image."""
+    if isinstance(program, str):
+        program = assemble(program)
+    data = np.frombuffer(bytes(data), np.uint8)
+    offset = -(-data.size // 64) * 64
+    image = np.zeros(offset + 64 * len(program) + extra * WORD, np.uint8)
+    image[:data.size] = data
+    for n, instruction in enumerate(program):
+        image[offset + 64 * n:][:64] = np.frombuffer(encode(instruction), np.uint8)
+    totals = execute(TINY, image, offset=offset, instructions=len(program), seed=seed)
+    return image, totals
+
+
+def product(rng, *, k, layout=Layout.VECTORS):
+    """A program of one block and one tile, its data, and the words that it must store."""
+    a = rng.integers(-127, 128, (k, ROWS), np.int8)
+    b = rng.integers(-128, 128, (k, LANES), np.int8)
+    bias, multiplier, shift = rng.integers(-99, 99, ROWS), rng.integers(9, 99, ROWS), [14] * ROWS
+    words = np.concatenate([
+        golden.pack_blocks(a, ROWS, DEPTH)[0],
+        golden.pack_channels(bias, multiplier, shift).reshape(-1, WORD),
+        golden.pack_vectors(b, ROWS, LANES, DEPTH)[0]])
+    tile = golden.requantise(golden.matmul(a, b), bias, multiplier, shift)
+    steps = -(-k // DEPTH)
+    block = steps + TINY.channel_words
+    x, c = block, block + steps
+    dram = len(words) * WORD
+    program = f"""
+        LOAD count=1 rows=1 words={len(words)}
+        FILL count=1 steps={steps} pool={x}
+        MATMUL blocks=1 tiles=1 steps={steps} c={c} drain=1 layout={layout.value}
+        STORE count=1 rows=1 words={TINY.tile_words} pool={c} dram={dram}
+    """
+    wanted = golden.lay_tile(tile, layout, DEPTH)
+    data = bytes(words.tobytes()) + bytes(wanted.nbytes)
+    return assemble(program), data, dram, wanted.ravel()
+
+
+@pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("seed", range(4))
+def test_product(layout, seed):
+    program, data, dram, wanted = product(np.random.default_rng(seed), k=1 + 7 * seed,
+                                          layout=layout)
+    synchronise(program, TINY)
+    image, totals = run(program, data, seed=seed)
+    assert (image[dram:dram + wanted.size] == wanted).all()
+    assert totals.array_cycles == program[1]["steps"]
+    assert totals.write_bytes == wanted.size
+    assert totals.read_bytes == program[0]["words"] * WORD + 64 * 4
+
+
+def test_tokens_of_a_product():
+    program, *_ = product(np.random.default_rng(0), k=8)
+    synchronise(program, TINY)
+    tokens = [[f"{kind}={token}" for kind, tokens in (("wait", i.waits), ("post", i.posts))
+               for token in tokens] for i in program]
+    assert tokens == [
+        ["post=LOAD>FILL.0", "post=LOAD>COMPUTE.0"],
+        ["wait=LOAD>FILL.0", "post=FILL>COMPUTE.0"],
+        ["wait=LOAD>COMPUTE.0", "wait=FILL>COMPUTE.0", "post=COMPUTE>STORE.0"],
+        ["wait=COMPUTE>STORE.0"],
+    ]
+
+
+def test_iterations_depend_on_iterations():
+    program = assemble("""
+        LOAD count=5 rows=1 words=2 dram_stride=16 pool_stride=2
+        STORE count=5 rows=1 words=2 dram_stride=16 pool_stride=2
+        LOAD count=5 rows=1 words=2 dram_stride=16 pool_stride=2
+        STORE count=4 rows=1 words=2 dram_stride=16 pool_stride=2
+    """)
+    synchronise(program, TINY)
+    assert [str(i).partition("pool_stride=2")[2] for i in program] == [
+        " post=LOAD>STORE.0*",
+        " wait=LOAD>STORE.0* post=STORE>LOAD.0*",  # reads, then lets the same places be written
+        " wait=STORE>LOAD.0* post=LOAD>STORE.0",
+        " wait=LOAD>STORE.0",  # as many iterations are not there to pair
+    ]
+
+
+def test_an_iteration_that_needs_a_later_one_waits_for_all():
+    program = assemble("""
+        LOAD count=3 rows=1 words=2 dram_stride=16 pool_stride=2
+        STORE count=3 rows=1 words=2 dram_stride=16 pool=1 pool_stride=1
+    """)
+    synchronise(program, TINY)  # iteration 0 reads words 1 and 2, which iterations 0 and 1 load
+    assert str(program[0]).endswith("post=LOAD>STORE.0")
+
+
+def test_dependencies_on_request():
+    program = assemble("LOAD count=1 rows=1 words=1\nSTORE count=1 rows=1 words=1 pool=9 dram=8")
+    synchronise(program, TINY, after={1: 0})
+    assert str(program[1]).endswith("wait=LOAD>STORE.0")
+
+
+def test_an_array_that_reads_its_own_drain_is_refused():
+    with pytest.raises(ValueError, match=r"Instruction 1 .* reads what an earlier one of its own"):
+        synchronise(assemble("""
+            MATMUL blocks=1 tiles=1 steps=1 c=100 drain=1
+            MATMUL blocks=1 tiles=1 steps=1 a=100
+        """), TINY)
+
+
+LOAD = "LOAD count=1 rows=1 words=8 post=LOAD>FILL.0 post=LOAD>COMPUTE.0\n"
+FILL = "FILL count=1 steps=2 pool=6 wait=LOAD>FILL.0 post=FILL>COMPUTE.0\n"
+READY = " wait=LOAD>COMPUTE.0 wait=FILL>COMPUTE.0\n"
+
+
+@pytest.mark.parametrize(("program", "message"), [
+    ("STORE count=1 rows=1 words=1 pool=3",
+     "Instruction 0: reads address 3 of the scratchpad, which nothing has written"),
+    ("MATMUL blocks=1 tiles=1 steps=1", "reads address 0 of the scratchpad, which nothing has"),
+    ("LOAD count=1 rows=1 words=9 pool=1020",
+     "LOAD writes address 1028 of the scratchpad, which has 1024"),
+    ("LOAD count=1 rows=1 words=1 dram=800", "address 100 is outside the DRAM image of 16 words"),
+    ("LOAD count=1 rows=1 words=1 dram=4",
+     "LOAD field dram must be a multiple of a word of 8 bytes, not 4"),
+    ("LOAD rows=1 words=1", "LOAD field count must be at least 1, not 0"),
+    (LOAD + FILL + "MATMUL blocks=1 tiles=1 steps=2" + READY,
+     "The program ends with 1 contexts not drained"),
+    (LOAD + FILL + "MATMUL blocks=1 tiles=1 steps=2 accumulate=1 drain=1" + READY,
+     "adds to 1 contexts, but 0 are held"),
+    (LOAD + FILL + "MATMUL blocks=5 tiles=1 steps=2" + READY,
+     "holds 5 contexts, but there are 4"),
+    (LOAD + FILL + "MATMUL blocks=1 tiles=1 steps=2" + READY
+     + "MATMUL blocks=1 tiles=1 steps=2 drain=1", "takes contexts while 1 are held"),
+])
+def test_wrong_programs_are_stopped(program, message):
+    with pytest.raises(ProgramError, match=re.escape(message)):
+        run(program, bytes(64))
+
+
+def test_a_deadlock_names_where_each_queue_stands():
+    with pytest.raises(Deadlock, match=re.escape(
+            "Deadlock after 2 of 2 instructions: LOAD is at instruction 0 (LOAD count=1 rows=1 "
+            "words=1 wait=FILL>LOAD.0) and waits for FILL>LOAD.0; FILL is at instruction 1 "
+            "(FILL count=1 steps=1 wait=LOAD>FILL.1) and waits for LOAD>FILL.1; COMPUTE has no "
+            "instruction; STORE has no instruction")):
+        run("LOAD count=1 rows=1 words=1 wait=FILL>LOAD.0\nFILL count=1 steps=1 wait=LOAD>FILL.1")
+
+
+def test_a_full_queue_holds_up_the_program():
+    blocked = "LOAD count=1 rows=1 words=1 wait=STORE>LOAD.0\n"
+    free = "STORE count=1 rows=1 words=1 post=STORE>LOAD.0\n"
+    with pytest.raises(Deadlock, match="Deadlock after 5 of 7 instructions"):
+        run(blocked * 6 + free)
+
+
+def test_results_do_not_depend_on_the_order_of_the_queues():
+    """A chain of loads and stores through one place, with tokens; without them it does depend."""
+    text = "".join(f"LOAD count=1 rows=1 words=1 dram={8 * n}\n"
+                   f"STORE count=1 rows=1 words=1 dram={8 * n + 64}\n" for n in range(4))
+    data = np.arange(64, dtype=np.uint8).tobytes() + bytes(64)
+    program = assemble(text)
+    synchronise(program, TINY)
+    assert all((run(program, data, seed=seed)[0][64:96] == np.arange(32)).all()
+               for seed in range(20))
+    results = set()
+    for seed in range(20):
+        try:
+            results.add(run(text, data, seed=seed)[0][64:96].tobytes())
+        except ProgramError:  # the store came before the load
+            results.add(None)
+    assert len(results) > 2
+
+
+def test_footprints_of_the_layouts():
+    """In layout BLOCKS the parts of a tile lie apart; elsewhere the words are consecutive."""
+    zcu102 = preset("zcu102")
+    [matmul] = assemble("MATMUL blocks=2 tiles=2 steps=3 a_stride=9 b=5 b_stride=7 c=100 "
+                        "c_stride=50 c_tile_stride=8 c_part_stride=20 drain=1 layout=1")
+    a, b, c = footprint(matmul, zcu102)
+    assert a.addresses.tolist() == [[0, 1, 2, 3], [9, 10, 11, 12]]  # three steps, the parameters
+    assert b.addresses.tolist() == [[5, 6, 7, 12, 13, 14]] * 2
+    assert c.addresses.tolist() == [[100, 101, 120, 121, 108, 109, 128, 129],
+                                    [150, 151, 170, 171, 158, 159, 178, 179]]
+    for tile in range(2):
+        assert c.addresses[0, 4 * tile:][:4].tolist() == golden.tile_addresses(
+            100 + 8 * tile, 20, Layout.BLOCKS, zcu102.rows, zcu102.lanes, zcu102.depth).tolist()
+
+
+def test_rings():
+    [load] = assemble("LOAD count=5 rows=2 words=1 ring=2 dram_stride=16 dram_row_stride=8 "
+                      "pool=10 pool_stride=4 pool_row_stride=1")
+    dram, pool = footprint(load, TINY)
+    assert dram.addresses.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    assert pool.addresses.tolist() == [[10, 11], [14, 15], [10, 11], [14, 15], [10, 11]]
