@@ -1,0 +1,404 @@
+"""Which keys a query sees: as rules, and as the tiles that the accelerator visits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Pattern", "Run", "Visits", "parse", "polarised"]
+
+Bools = NDArray[np.bool_]
+
+_STRETCH = 4
+"""Equal masks in a row from which on they are a run of their own."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive key tiles that a tile of queries visits."""
+
+    first: int
+    """The first key tile."""
+    count: int
+    """Key tiles; at least 1."""
+    mask: tuple[int, int] | None
+    """``None`` if every query sees every key; else ``(index, stride)``: tile ``n`` of the run has
+    mask ``index + n·stride`` of :attr:`Visits.masks`. The stride is 0 or 1."""
+
+
+@dataclass(frozen=True)
+class Visits:
+    """The tiles of a pattern that hold a visible pair, in the order of the keys."""
+
+    runs: tuple[tuple[tuple[tuple[Run, ...], ...], ...], ...]
+    """``runs[item][head][tile]`` are the runs of a tile of queries. If no rule tells the heads
+    apart, ``runs[item]`` has one element for all of them; :meth:`of` sees to that. A tile in which
+    no query sees anything has no runs: its outputs are zeros."""
+    masks: Bools
+    """``[n, rows, lanes]``, True = visible. Lanes beyond the last query are False."""
+    shared: bool
+    """All heads have the same runs."""
+    tiles_visited: int
+    """Tiles of the runs, over all items and heads."""
+    tiles_total: int
+    """Tiles without any pattern, over all items and heads."""
+    pairs: int
+    """Visible pairs of a query and a key, over all items and heads."""
+
+    def of(self, item: int, head: int, tile: int) -> tuple[Run, ...]:
+        """Return the runs of a tile of queries of a head."""
+        return self.runs[item][0 if self.shared else head][tile]
+
+
+class Pattern:
+    """Which keys each query sees. A pair must satisfy every rule that is given.
+
+    Parameters
+    ----------
+    queries, keys : :class:`int`
+        Tokens.
+    mask : array of bool
+        True = visible, as in PyTorch; ``[queries, keys]``, ``[heads, queries, keys]`` or
+        ``[batch, heads, queries, keys]``, where 1 head or item stands for all.
+    causal : :class:`bool`
+        A query sees keys up to its own position: ``key <= query``, also if there are more or fewer
+        keys than queries (as in PyTorch).
+    window : :class:`int`
+        A query sees ``window`` keys to each side, itself included as the first of both:
+        ``|query - key| < window·dilation``.
+    dilation : :class:`int`
+        Of the keys to each side only every ``dilation``-th: ``(query - key) % dilation == 0``.
+    global_tokens : :class:`int`
+        So many first tokens see all keys and are seen by all queries, whatever window and dilation
+        say. The other rules hold for them, too.
+    lengths : :class:`int` or sequence of int
+        Tokens of each item of the batch. Keys beyond are seen by no query; neither, if there are as
+        many queries as keys, do queries beyond see anything.
+    blocks : (array of bool, :class:`int`)
+        ``(bitmap, size)``: query ``i`` sees key ``j`` if ``bitmap[i // size, j // size]``. A
+        bitmap of three axes has one for each head.
+    heads, batch : :class:`int`
+
+    Raises
+    ------
+    TypeError
+        If a size is no integer, or a mask or bitmap is not boolean.
+    ValueError
+        If a size is out of range, or a mask, a bitmap or the lengths do not fit.
+    """
+
+    def __init__(self, queries: int, keys: int, *, mask: ArrayLike | None = None,
+                 causal: bool = False, window: int | None = None, dilation: int = 1,
+                 global_tokens: int = 0, lengths: int | Sequence[int] | ArrayLike | None = None,
+                 blocks: tuple[ArrayLike, int] | None = None, heads: int = 1,
+                 batch: int = 1) -> None:
+        self.queries = _size("Queries", queries, 1)
+        self.keys = _size("Keys", keys, 1)
+        self.heads = _size("Heads", heads, 1)
+        self.batch = _size("Batch", batch, 1)
+        self.causal = bool(causal)
+        self.window = None if window is None else _size("Window", window, 1)
+        self.dilation = _size("Dilation", dilation, 1)
+        self.global_tokens = _size("Global tokens", global_tokens, 0, max(queries, keys))
+        self.lengths = self._checked_lengths(lengths)
+        self.mask = None if mask is None else self._checked_mask(mask)
+        self.bitmap, self.block = (None, 1) if blocks is None else self._checked_blocks(*blocks)
+
+    def visible(self, head: int, queries: range, keys: range, item: int = 0) -> Bools:
+        """Return which of some keys some queries see, as ``[queries, keys]``.
+
+        Parameters
+        ----------
+        head : :class:`int`
+        queries, keys : :class:`range`
+            Consecutive tokens of the pattern.
+        item : :class:`int`
+        """
+        q = np.arange(queries.start, queries.stop, dtype=np.int32)[:, np.newaxis]
+        k = np.arange(keys.start, keys.stop, dtype=np.int32)
+        length = self.keys if self.lengths is None else self.lengths[item]
+        rows, columns = slice(q.shape[0]), slice(len(k))
+        seen = np.broadcast_to(k < length, (q.shape[0], len(k))).copy()
+        if self.lengths is not None and self.queries == self.keys:
+            seen &= q < length
+        if self.window is not None or self.dilation > 1:
+            seen &= self._near(q, k)
+        if self.causal:
+            seen &= k <= q
+        if self.mask is not None:
+            items, heads = self.mask.shape[:2]
+            rows, columns = slice(queries.start, queries.stop), slice(keys.start, keys.stop)
+            seen &= self.mask[item % items, head % heads, rows, columns]
+        if self.bitmap is not None:
+            bitmap = self.bitmap[head % len(self.bitmap)]
+            seen &= bitmap[q // self.block, k // self.block]
+        return seen
+
+    def runs(self, rows: int, lanes: int) -> Visits:
+        """Return the visits in tiles of ``rows`` keys and ``lanes`` queries."""
+        table = _Table(rows, lanes)
+        tiles = [range(first, min(first + lanes, self.queries))
+                 for first in range(0, self.queries, lanes)]
+        known: dict[tuple[int, int, int], tuple[tuple[tuple[Run, ...], ...], int, int]] = {}
+        items, heads = (1, 1) if self.mask is None else self.mask.shape[:2]
+        heads = max(heads, 1 if self.bitmap is None else len(self.bitmap))
+        lists, visited, pairs = [], 0, 0
+        for item in range(self.batch):
+            length = self.keys if self.lengths is None else self.lengths[item]
+            of_item = []
+            for head in range(heads):
+                key = item % items, head, length
+                if key not in known:
+                    each = [self._tile(table, head, tile, item) for tile in tiles]
+                    known[key] = (tuple(runs for runs, _ in each),
+                                  sum(run.count for runs, _ in each for run in runs),
+                                  sum(count for _, count in each))
+                of_item.append(known[key][0])
+                visited += known[key][1] * (self.heads // heads)
+                pairs += known[key][2] * (self.heads // heads)
+            lists.append(tuple(of_item))
+        total = self.batch * self.heads * len(tiles) * -(-self.keys // rows)
+        return Visits(tuple(lists), table.masks(), heads == 1, visited, total, pairs)
+
+    # -- rules -------------------------------------------------------------------------------------
+
+    def _near(self, q: NDArray, k: NDArray) -> Bools:
+        """Return what window, dilation and global tokens let through."""
+        distance = q - k
+        near = np.ones(distance.shape, bool)
+        if self.window is not None:
+            near = np.abs(distance) < self.window * self.dilation
+        if self.dilation > 1:
+            near &= distance % self.dilation == 0
+        return near | (q < self.global_tokens) | (k < self.global_tokens)
+
+    def _tile(self, table: _Table, head: int, tile: range,
+              item: int) -> tuple[tuple[Run, ...], int]:
+        """Return the runs of a tile of queries, and the pairs visible in it."""
+        seen = self.visible(head, tile, range(self.keys), item)
+        tiles = table.cut(seen)
+        some = tiles.any((1, 2))
+        every = tiles[:, :, :len(tile)].all((1, 2))
+        return table.runs(np.flatnonzero(some), every, tiles), int(seen.sum())
+
+    # -- checks ------------------------------------------------------------------------------------
+
+    def _checked_lengths(self, lengths: object) -> tuple[int, ...] | None:
+        if lengths is None:
+            return None
+        array = np.asarray(lengths)
+        if not np.issubdtype(array.dtype, np.integer):
+            raise TypeError(f"Lengths must be integers, not {array.dtype}")
+        if array.ndim == 0:
+            array = np.full(self.batch, array)
+        if array.shape != (self.batch,):
+            raise ValueError(f"Lengths must be one for each of {self.batch} items, not of shape "
+                             f"{array.shape}")
+        for item, length in enumerate(array.tolist()):
+            if not 0 <= length <= self.keys:
+                raise ValueError(f"Length of item {item} must be between 0 and its {self.keys} "
+                                 f"keys, not {length}")
+        return tuple(array.tolist())
+
+    def _checked_mask(self, mask: ArrayLike) -> Bools:
+        """Return a mask as ``[batch, heads, queries, keys]``, with axes of 1 where all are equal."""
+        mask = np.asarray(mask)
+        if mask.dtype != bool:
+            raise TypeError(f"Mask must be boolean (True = visible), not {mask.dtype}")
+        full = self.batch, self.heads, self.queries, self.keys
+        shape = (1,) * (4 - mask.ndim) + mask.shape
+        if not 2 <= mask.ndim <= 4 or shape[2:] != full[2:] or any(
+                found not in (1, wanted) for found, wanted in zip(shape[:2], full)):
+            raise ValueError(
+                f"Mask must be [queries, keys] = {full[2:]}, [heads, queries, keys] = {full[1:]} "
+                f"or [batch, heads, queries, keys] = {full}, not {mask.shape}")
+        return _merged(_merged(mask.reshape(shape), 0), 1)
+
+    def _checked_blocks(self, bitmap: ArrayLike, size: int) -> tuple[Bools, int]:
+        """Return a bitmap as ``[heads or 1, queries / size, keys / size]``, and the size."""
+        size = _size("Block size", size, 1)
+        bitmap = np.asarray(bitmap)
+        if bitmap.dtype != bool:
+            raise TypeError(f"Bitmap must be boolean (True = visible), not {bitmap.dtype}")
+        full = self.heads, -(-self.queries // size), -(-self.keys // size)
+        shape = (1,) * (3 - bitmap.ndim) + bitmap.shape
+        if not 2 <= bitmap.ndim <= 3 or shape[1:] != full[1:] or shape[0] not in (1, self.heads):
+            raise ValueError(f"Bitmap of blocks of {size} must be [queries, keys] = {full[1:]} or "
+                             f"[heads, queries, keys] = {full}, not {bitmap.shape}")
+        return _merged(bitmap.reshape(shape), 0), size
+
+
+def _size(name: str, value: object, low: int, high: int | None = None) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if value < low or high is not None and value > high:
+        limit = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ValueError(f"{name} must be {limit}, not {value}")
+    return int(value)
+
+
+def _merged(array: Bools, axis: int) -> Bools:
+    """Return an array with just one element along an axis if all along it are equal."""
+    first = array.take([0], axis)
+    return first if array.shape[axis] == 1 or (array == first).all() else array
+
+
+class _Table:
+    """The masks of tiles so far, each streak of them once."""
+
+    def __init__(self, rows: int, lanes: int) -> None:
+        self.rows = rows
+        self.lanes = lanes
+        self._masks: list[Bools] = []
+        self._places: dict[bytes, int] = {}
+
+    def masks(self) -> Bools:
+        """Return all masks."""
+        return np.array(self._masks, bool).reshape(-1, self.rows, self.lanes)
+
+    def cut(self, seen: Bools) -> Bools:
+        """Return ``[queries, keys]`` as tiles, ``[tiles, rows, lanes]``, padded with False."""
+        queries, keys = seen.shape
+        padded = np.pad(seen, ((0, self.lanes - queries), (0, -keys % self.rows)))
+        return padded.T.reshape(-1, self.rows, self.lanes)
+
+    def runs(self, visited: NDArray, every: Bools, tiles: Bools) -> tuple[Run, ...]:
+        """Return the runs of some tiles."""
+        runs = []
+        for streak in np.split(visited, np.flatnonzero(
+                (np.diff(visited) > 1) | (np.diff(every[visited]) != 0)) + 1):
+            if not len(streak):
+                continue
+            first, count = int(streak[0]), len(streak)
+            if every[first]:
+                runs.append(Run(first, count, None))
+            else:
+                runs += self._masked(first, tiles[streak])
+        return tuple(runs)
+
+    def _masked(self, first: int, masks: Bools) -> list[Run]:
+        """Return the runs of consecutive tiles with masks."""
+        if (masks == masks[0]).all():
+            return [Run(first, len(masks), (self._place(masks[:1]), 0))]
+        return [Run(first, len(masks), (self._place(masks), 1))]
+
+    def _place(self, masks: Bools) -> int:
+        """Return where some masks follow each other in the table."""
+        key = np.packbits(masks).tobytes()
+        if key not in self._places:
+            self._places[key] = len(self._masks)
+            self._masks += list(masks)
+        return self._places[key]
+
+
+def polarised(mask: ArrayLike, share: float = 0.5) -> tuple[NDArray[np.int64], int, Bools]:
+    """Return an order of the keys that makes a mask a dense block and a sparse rest.
+
+    A learned mask often has a few keys to which most queries attend, and beside them little but a
+    diagonal (You et al., ViTCoD, 2023). Moved to the front, those keys fill whole tiles, and the
+    tiles of the rest are visited no more for their sake. Attention does not depend on the order of
+    keys: compute it of ``k[order]``, ``v[order]`` and the reordered mask.
+
+    Parameters
+    ----------
+    mask : array of bool, shape ``[queries, keys]``
+    share : :class:`float`
+        A key belongs to the dense block if at least this share of the queries sees it.
+
+    Returns
+    -------
+    order : array of int64, shape ``[keys]``
+        Dense keys first; both parts keep their order.
+    dense : :class:`int`
+        Keys of the dense block.
+    reordered : array of bool, shape ``[queries, keys]``
+        ``mask[:, order]``.
+
+    Raises
+    ------
+    TypeError
+        If the mask is not boolean.
+    ValueError
+        If it is no matrix, or the share is not between 0 and 1.
+    """
+    mask = np.asarray(mask)
+    if mask.dtype != bool:
+        raise TypeError(f"Mask must be boolean (True = visible), not {mask.dtype}")
+    if mask.ndim != 2 or not mask.size:
+        raise ValueError(f"Mask must be [queries, keys], not of shape {mask.shape}")
+    if not 0 <= share <= 1:
+        raise ValueError(f"Share must be between 0 and 1, not {share}")
+    dense = mask.mean(0) >= share
+    order = np.argsort(~dense, kind="stable")
+    return order, int(dense.sum()), mask[:, order]
+
+
+def parse(text: str, queries: int, keys: int, seed: int = 0) -> dict[str, object]:
+    """Return the arguments of :func:`heddle.attention` that a text such as ``causal+window:64``
+    stands for.
+
+    Parameters
+    ----------
+    text : :class:`str`
+        ``dense``, ``causal``, ``window:W``, ``dilated:W:D``, ``global:G``, ``length:N`` and
+        ``block:SIZE:DENSITY``, joined by ``+``. Blocks are random, those on the diagonal visible.
+    queries, keys : :class:`int`
+    seed : :class:`int`
+        Of random blocks.
+
+    Raises
+    ------
+    ValueError
+        If the text says something else.
+    """
+    arguments: dict[str, object] = {}
+    for part in text.split("+"):
+        name, *values = part.strip().split(":")
+        for key, value in _parsed(name, values, text, queries, keys, seed).items():
+            if key in arguments:
+                raise ValueError(f"Pattern {text!r} says twice what {key} is")
+            arguments[key] = value
+    return arguments
+
+
+_FORMS = {"dense": (), "causal": (), "window": (int,), "dilated": (int, int), "global": (int,),
+          "length": (int,), "block": (int, float)}
+"""The parts of a pattern, and the types of their numbers."""
+
+
+def _parsed(name: str, values: list[str], text: str, queries: int, keys: int,
+            seed: int) -> dict[str, object]:
+    """Return the arguments that a part of a pattern stands for."""
+    try:
+        numbers = [kind(value) for kind, value in zip(_FORMS[name], values, strict=True)]
+    except (KeyError, ValueError):
+        raise ValueError(
+            "Pattern must be dense, causal, window:W, dilated:W:D, global:G, length:N or "
+            f"block:SIZE:DENSITY, or several joined by +, not {text!r}") from None
+    match name, *numbers:
+        case "causal", :
+            return {"causal": True}
+        case "window", w:
+            return {"window": w}
+        case "dilated", w, d:
+            return {"window": w, "dilation": d}
+        case "global", g:
+            return {"global_tokens": g}
+        case "length", n:
+            return {"lengths": n}
+        case "block", size, density:
+            return {"mask": _random_blocks(queries, keys, _size("Block size", size, 1), density,
+                                           seed)}
+    return {}
+
+
+def _random_blocks(queries: int, keys: int, size: int, density: float, seed: int) -> Bools:
+    """Return a mask of random blocks, those on the diagonal visible."""
+    if not 0 <= density <= 1:
+        raise ValueError(f"Density must be between 0 and 1, not {density}")
+    shape = -(-queries // size), -(-keys // size)
+    bitmap = (np.random.default_rng(seed).random(shape) < density) | np.eye(*shape, dtype=bool)
+    return bitmap.repeat(size, 0)[:queries].repeat(size, 1)[:, :keys]
