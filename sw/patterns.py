@@ -15,6 +15,9 @@ Bools = NDArray[np.bool_]
 _STRETCH = 4
 """Equal masks in a row from which on they are a run of their own."""
 
+_NONE, _SOME, _ALL = range(3)
+"""How much of a tile is visible."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -38,7 +41,7 @@ class Visits:
     apart, ``runs[item]`` has one element for all of them; :meth:`of` sees to that. A tile in which
     no query sees anything has no runs: its outputs are zeros."""
     masks: Bools
-    """``[n, rows, lanes]``, True = visible. Lanes beyond the last query are False."""
+    """``[n, rows, lanes]``, True = visible. Lanes beyond the last query do as it does."""
     shared: bool
     """All heads have the same runs."""
     tiles_visited: int
@@ -120,8 +123,7 @@ class Pattern:
         q = np.arange(queries.start, queries.stop, dtype=np.int32)[:, np.newaxis]
         k = np.arange(keys.start, keys.stop, dtype=np.int32)
         length = self.keys if self.lengths is None else self.lengths[item]
-        rows, columns = slice(q.shape[0]), slice(len(k))
-        seen = np.broadcast_to(k < length, (q.shape[0], len(k))).copy()
+        seen = np.broadcast_to(k < length, (len(q), len(k))).copy()
         if self.lengths is not None and self.queries == self.keys:
             seen &= q < length
         if self.window is not None or self.dilation > 1:
@@ -130,8 +132,8 @@ class Pattern:
             seen &= k <= q
         if self.mask is not None:
             items, heads = self.mask.shape[:2]
-            rows, columns = slice(queries.start, queries.stop), slice(keys.start, keys.stop)
-            seen &= self.mask[item % items, head % heads, rows, columns]
+            seen &= self.mask[item % items, head % heads, queries.start:queries.stop,
+                              keys.start:keys.stop]
         if self.bitmap is not None:
             bitmap = self.bitmap[head % len(self.bitmap)]
             seen &= bitmap[q // self.block, k // self.block]
@@ -177,12 +179,50 @@ class Pattern:
 
     def _tile(self, table: _Table, head: int, tile: range,
               item: int) -> tuple[tuple[Run, ...], int]:
-        """Return the runs of a tile of queries, and the pairs visible in it."""
-        seen = self.visible(head, tile, range(self.keys), item)
-        tiles = table.cut(seen)
-        some = tiles.any((1, 2))
-        every = tiles[:, :, :len(tile)].all((1, 2))
-        return table.runs(np.flatnonzero(some), every, tiles), int(seen.sum())
+        """Return the runs of a tile of queries, and the pairs visible in it.
+
+        Only the tiles at the edges of what the rules let through are looked at key by key.
+        """
+        kinds = self._kinds(tile, item, table.rows)
+        pairs = len(tile) * table.rows * int((kinds == _ALL).sum())
+        looked = np.flatnonzero(kinds == _SOME)
+        tiles = np.empty((len(looked), table.rows, table.lanes), bool)
+        for part in _streaks(np.arange(len(looked)), np.diff(looked) > 1):
+            keys = range(looked[part[0]] * table.rows,
+                         min((looked[part[-1]] + 1) * table.rows, self.keys))
+            seen = self.visible(head, tile, keys, item)
+            tiles[part] = table.cut(seen)
+            pairs += int(seen.sum())
+        kinds[looked] = np.where(tiles.all((1, 2)), _ALL,
+                                 np.where(tiles.any((1, 2)), _SOME, _NONE))
+        return table.runs(kinds, looked, tiles), pairs
+
+    def _kinds(self, tile: range, item: int, rows: int) -> NDArray[np.int8]:
+        """Return of each key tile how much of it a tile of queries may see.
+
+        What may be all or nothing of a tile, for all that is known here, is some.
+        """
+        length = self.keys if self.lengths is None else self.lengths[item]
+        kinds = np.full(-(-self.keys // rows), _NONE, np.int8)
+        first, last = tile[0], tile[-1]
+        ends = self.lengths is not None and self.queries == self.keys
+        if ends and first >= length:
+            return kinds
+        end, sure_end = ((min(length, query + 1) for query in (last, first)) if self.causal
+                         else (length, length))
+        kinds[:-(-min(self.global_tokens, end) // rows)] = _SOME
+        start = sure_start = 0
+        mixed = self.mask is not None or self.bitmap is not None or (ends and last >= length)
+        if last >= self.global_tokens:
+            mixed |= self.dilation > 1 or (self.window is not None and first < self.global_tokens)
+            if self.window is not None and first >= self.global_tokens:
+                reach = (self.window - 1) * self.dilation
+                start, sure_start = max(0, first - reach), max(0, last - reach)
+                end, sure_end = min(end, last + reach + 1), min(sure_end, first + reach + 1)
+        kinds[start // rows:max(0, -(-end // rows))] = _SOME
+        if not mixed:
+            kinds[-(-sure_start // rows):max(0, sure_end // rows)] = _ALL
+        return kinds
 
     # -- checks ------------------------------------------------------------------------------------
 
@@ -204,7 +244,7 @@ class Pattern:
         return tuple(array.tolist())
 
     def _checked_mask(self, mask: ArrayLike) -> Bools:
-        """Return a mask as ``[batch, heads, queries, keys]``, with axes of 1 where all are equal."""
+        """Return a mask with four axes, of 1 item and 1 head where all are equal."""
         mask = np.asarray(mask)
         if mask.dtype != bool:
             raise TypeError(f"Mask must be boolean (True = visible), not {mask.dtype}")
@@ -234,7 +274,7 @@ class Pattern:
 def _size(name: str, value: object, low: int, high: int | None = None) -> int:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, not {value!r}")
-    if value < low or high is not None and value > high:
+    if value < low or (high is not None and value > high):
         limit = f"at least {low}" if high is None else f"between {low} and {high}"
         raise ValueError(f"{name} must be {limit}, not {value}")
     return int(value)
@@ -260,38 +300,49 @@ class _Table:
         return np.array(self._masks, bool).reshape(-1, self.rows, self.lanes)
 
     def cut(self, seen: Bools) -> Bools:
-        """Return ``[queries, keys]`` as tiles, ``[tiles, rows, lanes]``, padded with False."""
+        """Return ``[queries, keys]`` as tiles, ``[tiles, rows, lanes]``."""
         queries, keys = seen.shape
-        padded = np.pad(seen, ((0, self.lanes - queries), (0, -keys % self.rows)))
+        padded = np.pad(seen, ((0, 0), (0, -keys % self.rows)))
+        padded = np.pad(padded, ((0, self.lanes - queries), (0, 0)), "edge")
         return padded.T.reshape(-1, self.rows, self.lanes)
 
-    def runs(self, visited: NDArray, every: Bools, tiles: Bools) -> tuple[Run, ...]:
-        """Return the runs of some tiles."""
-        runs = []
-        for streak in np.split(visited, np.flatnonzero(
-                (np.diff(visited) > 1) | (np.diff(every[visited]) != 0)) + 1):
-            if not len(streak):
-                continue
+    def runs(self, kinds: NDArray[np.int8], looked: NDArray, tiles: Bools) -> tuple[Run, ...]:
+        """Return the runs of tiles of some kinds; ``tiles`` are those at ``looked``."""
+        runs: list[Run] = []
+        for streak in _streaks(np.arange(len(kinds)), np.diff(kinds) != 0):
             first, count = int(streak[0]), len(streak)
-            if every[first]:
+            if kinds[first] == _ALL:
                 runs.append(Run(first, count, None))
-            else:
-                runs += self._masked(first, tiles[streak])
+            elif kinds[first] == _SOME:
+                place = int(np.searchsorted(looked, first))
+                runs += self._masked(first, tiles[place:place + count])
         return tuple(runs)
 
     def _masked(self, first: int, masks: Bools) -> list[Run]:
-        """Return the runs of consecutive tiles with masks."""
-        if (masks == masks[0]).all():
-            return [Run(first, len(masks), (self._place(masks[:1]), 0))]
-        return [Run(first, len(masks), (self._place(masks), 1))]
+        """Return the runs of consecutive tiles with masks: of many equal ones, and of others."""
+        equal = _streaks(np.arange(len(masks)), (masks[1:] != masks[:-1]).any((1, 2)))
+        sizes = np.array([len(streak) for streak in equal])
+        long = sizes >= _STRETCH
+        runs = []
+        for group in _streaks(np.arange(len(equal)), long[1:] | long[:-1]):
+            start, count = int(equal[group[0]][0]), int(sizes[group].sum())
+            distinct = masks[start:start + (count if len(group) > 1 else 1)]
+            runs.append(Run(first + start, count,
+                            (self._place(distinct), int(len(distinct) > 1))))
+        return runs
 
     def _place(self, masks: Bools) -> int:
         """Return where some masks follow each other in the table."""
-        key = np.packbits(masks).tobytes()
+        key = np.packbits(masks.reshape(len(masks), -1), axis=1).tobytes()
         if key not in self._places:
             self._places[key] = len(self._masks)
             self._masks += list(masks)
         return self._places[key]
+
+
+def _streaks(array: NDArray, cuts: Bools) -> list[NDArray]:
+    """Return an array cut after each element for which ``cuts`` is True."""
+    return np.split(array, np.flatnonzero(cuts) + 1) if len(array) else []
 
 
 def polarised(mask: ArrayLike, share: float = 0.5) -> tuple[NDArray[np.int64], int, Bools]:
