@@ -3,57 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Pattern", "Run", "Visits", "parse", "polarised"]
+from .visits import ALL, NONE, SOME, Run, Table, Visits, streaks
+
+__all__ = ["Pattern", "Run", "Visits", "polarised"]
 
 Bools = NDArray[np.bool_]
-
-_STRETCH = 4
-"""Equal masks in a row from which on they are a run of their own."""
-
-_NONE, _SOME, _ALL = range(3)
-"""How much of a tile is visible."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Consecutive key tiles that a tile of queries visits."""
-
-    first: int
-    """The first key tile."""
-    count: int
-    """Key tiles; at least 1."""
-    mask: tuple[int, int] | None
-    """``None`` if every query sees every key; else ``(index, stride)``: tile ``n`` of the run has
-    mask ``index + n·stride`` of :attr:`Visits.masks`. The stride is 0 or 1."""
-
-
-@dataclass(frozen=True)
-class Visits:
-    """The tiles of a pattern that hold a visible pair, in the order of the keys."""
-
-    runs: tuple[tuple[tuple[tuple[Run, ...], ...], ...], ...]
-    """``runs[item][head][tile]`` are the runs of a tile of queries. If no rule tells the heads
-    apart, ``runs[item]`` has one element for all of them; :meth:`of` sees to that. A tile in which
-    no query sees anything has no runs: its outputs are zeros."""
-    masks: Bools
-    """``[n, rows, lanes]``, True = visible. Lanes beyond the last query do as it does."""
-    shared: bool
-    """All heads have the same runs."""
-    tiles_visited: int
-    """Tiles of the runs, over all items and heads."""
-    tiles_total: int
-    """Tiles without any pattern, over all items and heads."""
-    pairs: int
-    """Visible pairs of a query and a key, over all items and heads."""
-
-    def of(self, item: int, head: int, tile: int) -> tuple[Run, ...]:
-        """Return the runs of a tile of queries of a head."""
-        return self.runs[item][0 if self.shared else head][tile]
 
 
 class Pattern:
@@ -141,7 +99,7 @@ class Pattern:
 
     def runs(self, rows: int, lanes: int) -> Visits:
         """Return the visits in tiles of ``rows`` keys and ``lanes`` queries."""
-        table = _Table(rows, lanes)
+        table = Table(rows, lanes)
         tiles = [range(first, min(first + lanes, self.queries))
                  for first in range(0, self.queries, lanes)]
         known: dict[tuple[int, int, int], tuple[tuple[tuple[Run, ...], ...], int, int]] = {}
@@ -177,24 +135,24 @@ class Pattern:
             near &= distance % self.dilation == 0
         return near | (q < self.global_tokens) | (k < self.global_tokens)
 
-    def _tile(self, table: _Table, head: int, tile: range,
+    def _tile(self, table: Table, head: int, tile: range,
               item: int) -> tuple[tuple[Run, ...], int]:
         """Return the runs of a tile of queries, and the pairs visible in it.
 
         Only the tiles at the edges of what the rules let through are looked at key by key.
         """
         kinds = self._kinds(tile, item, table.rows)
-        pairs = len(tile) * table.rows * int((kinds == _ALL).sum())
-        looked = np.flatnonzero(kinds == _SOME)
+        pairs = len(tile) * table.rows * int((kinds == ALL).sum())
+        looked = np.flatnonzero(kinds == SOME)
         tiles = np.empty((len(looked), table.rows, table.lanes), bool)
-        for part in _streaks(np.arange(len(looked)), np.diff(looked) > 1):
+        for part in streaks(np.arange(len(looked)), np.diff(looked) > 1):
             keys = range(looked[part[0]] * table.rows,
                          min((looked[part[-1]] + 1) * table.rows, self.keys))
             seen = self.visible(head, tile, keys, item)
             tiles[part] = table.cut(seen)
             pairs += int(seen.sum())
-        kinds[looked] = np.where(tiles.all((1, 2)), _ALL,
-                                 np.where(tiles.any((1, 2)), _SOME, _NONE))
+        kinds[looked] = np.where(tiles.all((1, 2)), ALL,
+                                 np.where(tiles.any((1, 2)), SOME, NONE))
         return table.runs(kinds, looked, tiles), pairs
 
     def _kinds(self, tile: range, item: int, rows: int) -> NDArray[np.int8]:
@@ -203,14 +161,14 @@ class Pattern:
         What may be all or nothing of a tile, for all that is known here, is some.
         """
         length = self.keys if self.lengths is None else self.lengths[item]
-        kinds = np.full(-(-self.keys // rows), _NONE, np.int8)
+        kinds = np.full(-(-self.keys // rows), NONE, np.int8)
         first, last = tile[0], tile[-1]
         ends = self.lengths is not None and self.queries == self.keys
         if ends and first >= length:
             return kinds
         end, sure_end = ((min(length, query + 1) for query in (last, first)) if self.causal
                          else (length, length))
-        kinds[:-(-min(self.global_tokens, end) // rows)] = _SOME
+        kinds[:-(-min(self.global_tokens, end) // rows)] = SOME
         start = sure_start = 0
         mixed = self.mask is not None or self.bitmap is not None or (ends and last >= length)
         if last >= self.global_tokens:
@@ -219,9 +177,9 @@ class Pattern:
                 reach = (self.window - 1) * self.dilation
                 start, sure_start = max(0, first - reach), max(0, last - reach)
                 end, sure_end = min(end, last + reach + 1), min(sure_end, first + reach + 1)
-        kinds[start // rows:max(0, -(-end // rows))] = _SOME
+        kinds[start // rows:max(0, -(-end // rows))] = SOME
         if not mixed:
-            kinds[-(-sure_start // rows):max(0, sure_end // rows)] = _ALL
+            kinds[-(-sure_start // rows):max(0, sure_end // rows)] = ALL
         return kinds
 
     # -- checks ------------------------------------------------------------------------------------
@@ -286,65 +244,6 @@ def _merged(array: Bools, axis: int) -> Bools:
     return first if array.shape[axis] == 1 or (array == first).all() else array
 
 
-class _Table:
-    """The masks of tiles so far, each streak of them once."""
-
-    def __init__(self, rows: int, lanes: int) -> None:
-        self.rows = rows
-        self.lanes = lanes
-        self._masks: list[Bools] = []
-        self._places: dict[bytes, int] = {}
-
-    def masks(self) -> Bools:
-        """Return all masks."""
-        return np.array(self._masks, bool).reshape(-1, self.rows, self.lanes)
-
-    def cut(self, seen: Bools) -> Bools:
-        """Return ``[queries, keys]`` as tiles, ``[tiles, rows, lanes]``."""
-        queries, keys = seen.shape
-        padded = np.pad(seen, ((0, 0), (0, -keys % self.rows)))
-        padded = np.pad(padded, ((0, self.lanes - queries), (0, 0)), "edge")
-        return padded.T.reshape(-1, self.rows, self.lanes)
-
-    def runs(self, kinds: NDArray[np.int8], looked: NDArray, tiles: Bools) -> tuple[Run, ...]:
-        """Return the runs of tiles of some kinds; ``tiles`` are those at ``looked``."""
-        runs: list[Run] = []
-        for streak in _streaks(np.arange(len(kinds)), np.diff(kinds) != 0):
-            first, count = int(streak[0]), len(streak)
-            if kinds[first] == _ALL:
-                runs.append(Run(first, count, None))
-            elif kinds[first] == _SOME:
-                place = int(np.searchsorted(looked, first))
-                runs += self._masked(first, tiles[place:place + count])
-        return tuple(runs)
-
-    def _masked(self, first: int, masks: Bools) -> list[Run]:
-        """Return the runs of consecutive tiles with masks: of many equal ones, and of others."""
-        equal = _streaks(np.arange(len(masks)), (masks[1:] != masks[:-1]).any((1, 2)))
-        sizes = np.array([len(streak) for streak in equal])
-        long = sizes >= _STRETCH
-        runs = []
-        for group in _streaks(np.arange(len(equal)), long[1:] | long[:-1]):
-            start, count = int(equal[group[0]][0]), int(sizes[group].sum())
-            distinct = masks[start:start + (count if len(group) > 1 else 1)]
-            runs.append(Run(first + start, count,
-                            (self._place(distinct), int(len(distinct) > 1))))
-        return runs
-
-    def _place(self, masks: Bools) -> int:
-        """Return where some masks follow each other in the table."""
-        key = np.packbits(masks.reshape(len(masks), -1), axis=1).tobytes()
-        if key not in self._places:
-            self._places[key] = len(self._masks)
-            self._masks += list(masks)
-        return self._places[key]
-
-
-def _streaks(array: NDArray, cuts: Bools) -> list[NDArray]:
-    """Return an array cut after each element for which ``cuts`` is True."""
-    return np.split(array, np.flatnonzero(cuts) + 1) if len(array) else []
-
-
 def polarised(mask: ArrayLike, share: float = 0.5) -> tuple[NDArray[np.int64], int, Bools]:
     """Return an order of the keys that makes a mask a dense block and a sparse rest.
 
@@ -385,71 +284,3 @@ def polarised(mask: ArrayLike, share: float = 0.5) -> tuple[NDArray[np.int64], i
     dense = mask.mean(0) >= share
     order = np.argsort(~dense, kind="stable")
     return order, int(dense.sum()), mask[:, order]
-
-
-def parse(text: str, queries: int, keys: int, seed: int = 0) -> dict[str, object]:
-    """Return the arguments of :func:`heddle.attention` that a text such as ``causal+window:64``
-    stands for.
-
-    Parameters
-    ----------
-    text : :class:`str`
-        ``dense``, ``causal``, ``window:W``, ``dilated:W:D``, ``global:G``, ``length:N`` and
-        ``block:SIZE:DENSITY``, joined by ``+``. Blocks are random, those on the diagonal visible.
-    queries, keys : :class:`int`
-    seed : :class:`int`
-        Of random blocks.
-
-    Raises
-    ------
-    ValueError
-        If the text says something else.
-    """
-    arguments: dict[str, object] = {}
-    for part in text.split("+"):
-        name, *values = part.strip().split(":")
-        for key, value in _parsed(name, values, text, queries, keys, seed).items():
-            if key in arguments:
-                raise ValueError(f"Pattern {text!r} says twice what {key} is")
-            arguments[key] = value
-    return arguments
-
-
-_FORMS = {"dense": (), "causal": (), "window": (int,), "dilated": (int, int), "global": (int,),
-          "length": (int,), "block": (int, float)}
-"""The parts of a pattern, and the types of their numbers."""
-
-
-def _parsed(name: str, values: list[str], text: str, queries: int, keys: int,
-            seed: int) -> dict[str, object]:
-    """Return the arguments that a part of a pattern stands for."""
-    try:
-        numbers = [kind(value) for kind, value in zip(_FORMS[name], values, strict=True)]
-    except (KeyError, ValueError):
-        raise ValueError(
-            "Pattern must be dense, causal, window:W, dilated:W:D, global:G, length:N or "
-            f"block:SIZE:DENSITY, or several joined by +, not {text!r}") from None
-    match name, *numbers:
-        case "causal", :
-            return {"causal": True}
-        case "window", w:
-            return {"window": w}
-        case "dilated", w, d:
-            return {"window": w, "dilation": d}
-        case "global", g:
-            return {"global_tokens": g}
-        case "length", n:
-            return {"lengths": n}
-        case "block", size, density:
-            return {"mask": _random_blocks(queries, keys, _size("Block size", size, 1), density,
-                                           seed)}
-    return {}
-
-
-def _random_blocks(queries: int, keys: int, size: int, density: float, seed: int) -> Bools:
-    """Return a mask of random blocks, those on the diagonal visible."""
-    if not 0 <= density <= 1:
-        raise ValueError(f"Density must be between 0 and 1, not {density}")
-    shape = -(-queries // size), -(-keys // size)
-    bitmap = (np.random.default_rng(seed).random(shape) < density) | np.eye(*shape, dtype=bool)
-    return bitmap.repeat(size, 0)[:queries].repeat(size, 1)[:, :keys]
