@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .api import linear
+from . import api
 from .device import Device, Rtl
 from .rtl.geometry import Geometry, preset
 
-__all__ = ["CASES", "Case", "gemm", "measure"]
+__all__ = ["CASES", "Case", "attention", "gemm", "measure", "pattern_arguments"]
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,44 @@ COLUMNS = ("geometry", "tokens × in × out", "cycles", "utilisation", "the same
 """Of the table; the fifth column is the utilisation with a memory that never limits."""
 
 
+_FORMS = {"dense": (), "causal": (), "window": (int,), "dilated": (int, int), "global": (int,),
+          "length": (int,), "block": (int, float)}
+"""The parts of a pattern, and the types of their numbers."""
+
+
 def gemm(tokens: int, inputs: int, outputs: int, *, geometry: str | Geometry = "zcu102",
          device: str | Device = "rtl", seed: int = 0) -> dict[str, Any]:
     """Run a linear layer of random weights on random activations, and return its report."""
     random = np.random.default_rng(seed)
     x = random.standard_normal((tokens, inputs), np.float32)
     w = random.standard_normal((outputs, inputs), np.float32)
-    return linear(x, w, geometry=geometry, device=device).report
+    return api.linear(x, w, geometry=geometry, device=device).report
+
+
+def attention(tokens: int, heads: int, dim: int, *, keys: int | None = None,
+              kv_heads: int | None = None, pattern: str = "dense", sigma: float = 1.0,
+              geometry: str | Geometry = "zcu102", device: str | Device = "rtl",
+              seed: int = 0) -> dict[str, Any]:
+    """Run attention of random queries, keys and values, and return its report.
+
+    Parameters
+    ----------
+    tokens, heads, dim : :class:`int`
+        Of the queries.
+    keys, kv_heads : :class:`int`
+        Of keys and values, if not the same.
+    pattern : :class:`str`
+        See :func:`pattern_arguments`.
+    sigma : :class:`float`
+        Standard deviation of the scores, as natural logarithms of the weights.
+    """
+    keys = tokens if keys is None else keys
+    random = np.random.default_rng(seed)
+    others = heads if kv_heads is None else kv_heads
+    q, k, v = (random.standard_normal((each, size, dim), np.float32)
+               for each, size in ((heads, tokens), (others, keys), (others, keys)))
+    return api.attention(q * np.float32(sigma), k, v, geometry=geometry, device=device,
+                         **pattern_arguments(pattern, tokens, keys, seed)).report
 
 
 def measure(cases: tuple[Case, ...] = CASES) -> Iterator[tuple[str, ...]]:
@@ -71,3 +103,67 @@ def measure(cases: tuple[Case, ...] = CASES) -> Iterator[tuple[str, ...]]:
                f"{usual['utilisation']:.3f}", f"{core['utilisation']:.3f}",
                f"{usual['dram_read_bytes'] / 1e6:.2f}", f"{usual['dram_write_bytes'] / 1e6:.2f}",
                f"{usual['error']:.2%}")
+
+
+def pattern_arguments(text: str, queries: int, keys: int, seed: int = 0) -> dict[str, Any]:
+    """Return the arguments of :func:`heddle.attention` for a pattern such as ``causal+window:64``.
+
+    Parameters
+    ----------
+    text : :class:`str`
+        ``dense``, ``causal``, ``window:W``, ``dilated:W:D``, ``global:G``, ``length:N`` and
+        ``block:SIZE:DENSITY``, joined by ``+``. Blocks are random, those on the diagonal visible.
+    queries, keys : :class:`int`
+    seed : :class:`int`
+        Of random blocks.
+
+    Raises
+    ------
+    ValueError
+        If the text says something else.
+    """
+    arguments: dict[str, Any] = {}
+    for part in text.split("+"):
+        name, *values = part.strip().split(":")
+        for key, value in _parsed(name, values, text, queries, keys, seed).items():
+            if key in arguments:
+                raise ValueError(f"Pattern {text!r} says twice what {key} is")
+            arguments[key] = value
+    return arguments
+
+
+def _parsed(name: str, values: list[str], text: str, queries: int, keys: int,
+            seed: int) -> dict[str, Any]:
+    """Return the arguments that a part of a pattern stands for."""
+    try:
+        numbers: list[Any] = [kind(value) for kind, value in zip(_FORMS[name], values, strict=True)]
+    except (KeyError, ValueError):
+        raise ValueError(
+            "Pattern must be dense, causal, window:W, dilated:W:D, global:G, length:N or "
+            f"block:SIZE:DENSITY, or several joined by +, not {text!r}") from None
+    match name, *numbers:
+        case "causal", :
+            return {"causal": True}
+        case "window", w:
+            return {"window": w}
+        case "dilated", w, d:
+            return {"window": w, "dilation": d}
+        case "global", g:
+            return {"global_tokens": g}
+        case "length", n:
+            return {"lengths": n}
+        case "block", size, density:
+            return {"mask": _random_blocks(queries, keys, size, density, seed)}
+    return {}
+
+
+def _random_blocks(queries: int, keys: int, size: int, density: float,
+                   seed: int) -> NDArray[np.bool_]:
+    """Return a mask of random blocks, those on the diagonal visible."""
+    if size < 1:
+        raise ValueError(f"Block size must be at least 1, not {size}")
+    if not 0 <= density <= 1:
+        raise ValueError(f"Density must be between 0 and 1, not {density}")
+    shape = -(-queries // size), -(-keys // size)
+    bitmap = (np.random.default_rng(seed).random(shape) < density) | np.eye(*shape, dtype=bool)
+    return bitmap.repeat(size, 0)[:queries].repeat(size, 1)[:, :keys]

@@ -91,6 +91,35 @@ def gemm(tokens: int, inputs: int, outputs: int, geometry: str, device: str, fil
     _report(report, file)
 
 
+@bench.command()
+@click.option("--tokens", type=click.IntRange(1), required=True, help="Queries.")
+@click.option("--heads", type=click.IntRange(1), required=True, help="Heads of the queries.")
+@click.option("--dim", type=click.IntRange(1), required=True, help="Features of a head.")
+@click.option("--keys", type=click.IntRange(1), help="Keys, if not as many as queries.")
+@click.option("--kv-heads", type=click.IntRange(1),
+              help="Heads of keys and values, if fewer than of queries.")
+@click.option("--pattern", default="dense", show_default=True,
+              help="dense, causal, window:W, dilated:W:D, global:G, length:N or "
+                   "block:SIZE:DENSITY, or several joined by +.")
+@click.option("--sigma", type=click.FloatRange(0), default=1.0, show_default=True,
+              help="Spread of the scores.")
+@_geometry
+@_device
+@_json
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Of the random data.")
+def attention(tokens: int, heads: int, dim: int, keys: int | None, kv_heads: int | None,
+              pattern: str, sigma: float, geometry: str, device: str, file: Path | None,
+              seed: int) -> None:
+    """Run attention of random queries, keys and values."""
+    from .benchmarks import attention as measure
+
+    with _running(geometry, device):
+        report = measure(tokens, heads, dim, keys=keys, kv_heads=kv_heads, pattern=pattern,
+                         sigma=sigma, geometry=geometry, device=device, seed=seed)
+    _report(report, file)
+
+
 @bench.command("all")
 def all_() -> None:
     """Run the benchmarks of docs/benchmarks.md, and print their table as Markdown."""
