@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,13 @@ class Visits:
     def of(self, item: int, head: int, tile: int) -> tuple[Run, ...]:
         """Return the runs of a tile of queries of a head."""
         return self.runs[item][0 if self.shared else head][tile]
+
+    def tiles(self, item: int, head: int, tile: int) -> Iterator[tuple[int, Bools | None]]:
+        """Yield the key tiles of these runs, each with its mask, or ``None``."""
+        for run in self.of(item, head, tile):
+            for n in range(run.count):
+                yield run.first + n, (None if run.mask is None
+                                      else self.masks[run.mask[0] + n * run.mask[1]])
 
 
 class Table:
