@@ -14,10 +14,11 @@ __all__ = ["NEUTRAL_SHIFT", "Cell", "drain_layout", "scale_layout", "tag_layout"
 NEUTRAL_SHIFT = 11
 """Shift of a :data:`scale_layout` that leaves the sums as they are."""
 
-scale_layout = data.StructLayout({"shift": 5, "raise": 2})
+scale_layout = data.StructLayout({"shift": 5, "raise": 2, "up": 1})
 """Scale of a lane in a step.
 
-The sum of products ``x`` counts as ``x·2^(11 - shift)``, a half rounded up. A total that is
+The sum of products ``x`` counts as ``x·2^(11 - shift)``, a half rounded up, or if not ``up`` all
+rounded down. A total that is
 continued from a context begins as the context shifted right by ``8 * raise`` bits, rounded down; if
 ``raise`` is 3, it begins as 0.
 """
@@ -147,10 +148,12 @@ class Cell(wiring.Component):
         """Return the total of a lane; the tag comes two cycles after the sum of products."""
         fine, coarse = scale.shift[:3], delay(m, scale.shift[3:], name=f"coarse_{lane}")
         shifted = delay(m, (products << 7) >> fine, name=f"shifted_{lane}")
-        twice = delay(m, (shifted << 5) >> (coarse << 3), name=f"twice_{lane}")
+        twice = (shifted << 5) >> (coarse << 3)
+        whole = delay(m, twice[1:].as_signed(), name=f"whole_{lane}")
+        half = delay(m, twice[0] & delay(m, scale.up, name=f"up_{lane}"), name=f"half_{lane}")
         raised = delay(m, scale["raise"], name=f"raised_{lane}")
         base = delay(m, Mux(raised == 3, 0, context >> (raised << 3)), name=f"base_{lane}")
         total = Signal(signed(32), name=f"total_{lane}", reset_less=True)
         start = Mux(tag.first, Mux(tag.accumulate, base, 0), total)
-        m.d.sync += total.eq(start + twice[1:].as_signed() + twice[0])  # one adder with a carry-in
+        m.d.sync += total.eq(start + whole + half)  # one adder with a carry-in
         return total

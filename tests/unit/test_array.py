@@ -16,14 +16,15 @@ SIZES = [(2, 2, 1, 2), (4, 4, 2, 4), (4, 8, 4, 32), (16, 2, 2, 4)]
 
 
 def random_scales(rng, lanes):
-    """Return shifts and raises of one step."""
+    """Return shifts, raises and roundings of one step."""
     shifts = [rng.choice((0, NEUTRAL_SHIFT, 31, rng.integers(32))) for _ in range(lanes)]
-    return np.array(shifts), rng.integers(4, size=lanes)
+    raises, ups = np.divmod(rng.integers(8, size=lanes), 2)
+    return np.array(shifts), raises, ups
 
 
-def scaled(sums, shifts):
+def scaled(sums, shifts, ups):
     twice = (sums.astype(np.int64) << 12) >> shifts
-    return (twice >> 1) + (twice & 1)
+    return (twice >> 1) + (twice & ups)
 
 
 def random_schedule(dut, segments, seed):
@@ -51,16 +52,16 @@ def random_schedule(dut, segments, seed):
         for step in range(steps):
             a = rng.choice((-127, 127, rng.integers(-127, 128)), (dut.depth, dut.rows))
             b = rng.choice((-128, 127, rng.integers(-128, 128)), (dut.depth, dut.lanes))
-            shifts, raises = random_scales(rng, dut.lanes)
+            shifts, raises, ups = random_scales(rng, dut.lanes)
             if step == 0:
                 kept = totals[context] >> 8 * raises
                 totals[context] = np.where(raises < 3, kept, 0) if accumulate else 0
-            totals[context] += scaled(a.T @ b, shifts).astype(np.int32)
+            totals[context] += scaled(a.T @ b, shifts, ups).astype(np.int32)
             inputs[start + step].update(
                 a=int.from_bytes(a.astype(np.int8).tobytes(), "little"),
                 b=int.from_bytes(b.astype(np.int8).tobytes(), "little"),
                 tag=(step == 0) | (step == steps - 1) << 1 | accumulate << 2 | context << 3,
-                **{f"scale_{lane}": int(shifts[lane] | raises[lane] << 5)
+                **{f"scale_{lane}": int(shifts[lane] | raises[lane] << 5 | ups[lane] << 7)
                    for lane in range(dut.lanes)})
         cycle = start + steps
         last[context] = cycle - 1

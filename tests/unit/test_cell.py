@@ -13,9 +13,9 @@ def signed(value, bits):
     return value - (value >> bits - 1 << bits)
 
 
-def scaled(total, shift):
+def scaled(total, shift, up):
     twice = (total << 12) >> shift
-    return (twice >> 1) + (twice & 1)
+    return (twice >> 1) + (twice & up)
 
 
 def random_inputs(depth, contexts, cycles):
@@ -28,7 +28,7 @@ def random_inputs(depth, contexts, cycles):
                 for _ in range(count)]
 
     def some_scale():
-        return rng.choice((0, NEUTRAL_SHIFT, 31, rng.randrange(32))) | rng.randrange(4) << 5
+        return rng.choice((0, NEUTRAL_SHIFT, 31, rng.randrange(32))) | rng.randrange(8) << 5
 
     # The first cycles fill the pipeline.
     inputs = [{"a": 0, "b": 0, "scale": 0, "tag": 1, "drain": 0, "data": 0}] * (depth + 6)
@@ -36,7 +36,7 @@ def random_inputs(depth, contexts, cycles):
         inputs.append({
             "a":     int.from_bytes(bytes(v & 0xff for v in some_bytes(depth, -127)), "little"),
             "b":     int.from_bytes(bytes(v & 0xff for v in some_bytes(2 * depth, -128)), "little"),
-            "scale": some_scale() | some_scale() << 7,
+            "scale": some_scale() | some_scale() << 8,
             "tag":   rng.getrandbits(3) | rng.randrange(contexts) << 3,
             "drain": rng.getrandbits(1) | rng.randrange(contexts) << 1,
             "data":  rng.getrandbits(64),
@@ -50,8 +50,8 @@ def model(depth, contexts, inputs):
         return signed(inputs[cycle][name] >> 8 * byte, 8) if cycle >= 0 else 0
 
     def scale(cycle, lane):
-        both = inputs[cycle]["scale"] >> 7 * lane if cycle >= 0 else 0
-        return both & 31, both >> 5 & 3
+        both = inputs[cycle]["scale"] >> 8 * lane if cycle >= 0 else 0
+        return both & 31, both >> 5 & 3, both >> 7 & 1
 
     def sums(cycle):
         start = cycle - depth - 3
@@ -73,7 +73,7 @@ def model(depth, contexts, inputs):
         if done & 2:
             stored[done >> 3] = list(total)
         start = base if tag & 1 else total
-        total = [signed(start[lane] + scaled(s, scale(cycle - 3, lane)[0]), 32)
+        total = [signed(start[lane] + scaled(s, *scale(cycle - 3, lane)[::2]), 32)
                  for lane, s in enumerate(sums(cycle - 2))]
         base = next_base
     return shown
