@@ -3,9 +3,9 @@
 One lane, one query. A *job* is one head and one tile of queries; its scores come in tiles of
 ``rows`` keys, in any order. Each group of 8 keys is turned to probabilities relative to its own
 highest score, and a lane state carries what connects the tiles: a reference, to which all sums are
-relative, and the sum of the probabilities. Shapes are ``[keys, lanes]`` and ``[features, lanes]``; every function
-is vectorised over the lanes and gives the very bits of the hardware. ``docs/numerics.md`` explains
-the choices and states the error bounds.
+relative, and the sum of the probabilities. Shapes are ``[keys, lanes]`` and ``[features, lanes]``;
+every function is vectorised over the lanes and gives the very bits of the hardware.
+``docs/numerics.md`` explains the choices and states the error bounds.
 """
 
 from __future__ import annotations
@@ -17,36 +17,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..rtl.divider import FACTOR_EXPONENT, SUM_FRACTION, TOTAL_BITS
+from ..rtl.exponential import ENERGY_BITS, FRACTION, GROUP, POWERS
+from ..rtl.lanes import factor_layout
+from ..rtl.reference import CLEAR, GRANULE, GUARD, HIDDEN_SHIFT, ZEROS_BITS
+from ..rtl.requantiser import FACTOR_ROUND, FACTOR_SHIFT
 from . import golden
 
-__all__ = ["CLEAR", "FRACTION", "GROUP", "GUARD", "HIDDEN_SHIFT", "LaneState", "Scale", "accumulate",
-           "accumulate_job", "attend_job", "energies", "factor", "output", "round_shift",
-           "score_scale", "tile_probabilities"]
+__all__ = ["LaneState", "Scale", "accumulate", "accumulate_job", "attend_job", "energies", "factor",
+           "output", "round_shift", "score_scale", "tile_probabilities"]
 
-FRACTION = 7
-"""Fraction bits of an energy, in units of log2."""
-
-GUARD = 11
-"""Bits by which sums are finer than a probability of 1/127 of the reference."""
-
-SUM_FRACTION = 4
-"""Bits by which the sum of probabilities is finer than the other sums."""
-
-GROUP = 8
-"""Keys that share a level; a tile of fewer rows is one group."""
-
-CLEAR = 3
-"""The raise code that clears a sum; the others shift it down by 8 bits each."""
-
-HIDDEN_SHIFT = 31
-"""The shift of a tile that adds nothing."""
-
-_GRANULE = 8             # the reference moves in steps of so many bits
-_COUNTER_BITS = 7        # tiles are counted modulo 2^7
-_FULL = 1 << 23          # a sum from here on asks for a raise
-_PEAK = 127              # the probability of a score at the tile's level
-_ENERGY_LIMIT = 1 << 17
-_TABLE = np.rint(16 * _PEAK * np.exp2(-np.arange(1 << FRACTION) / (1 << FRACTION))).astype(np.int64)
+_ENERGY_LIMIT = 1 << ENERGY_BITS - 1
+_FULL = 1 << TOTAL_BITS - 1
+_MULTIPLIER_BITS = factor_layout["multiplier"].width
+_POWERS = np.array(POWERS)
+_SHIFTS = (24, 20, 16, 12)
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -67,8 +52,8 @@ class Scale:
 def score_scale(scale: float) -> Scale:
     """Return the multiplier and shift for scores that times ``scale`` are natural logarithms.
 
-    The relative error is at most 2^-14 for scales above 2^-15; below, the absolute error in
-    energies is at most 1/16 step for scores of 21 bits.
+    The relative error is at most 2^-14 for scales above 2^-14; below, the energy of a score of 22
+    bits is wrong by 1/16 of a step at most.
 
     Raises
     ------
@@ -76,21 +61,23 @@ def score_scale(scale: float) -> Scale:
         If the scale is negative, not finite, or too large.
     """
     steps = scale * math.log2(math.e) * (1 << FRACTION)
-    for shift in (24, 20, 16, 12):
-        if 0 <= steps and round(steps * 2 ** shift) < 1 << 17:
-            return Scale(round(steps * 2 ** shift), shift)
-    largest = 2 ** 5 / (math.log2(math.e) * (1 << FRACTION))
-    raise ValueError(f"Score scale must be between 0 and {largest:.4g}, not {scale}")
+    largest = (1 << 17) - 1
+    if not 0 <= steps < (largest + 0.5) / 2 ** _SHIFTS[-1]:
+        raise ValueError("Score scale must be between 0 and "
+                         f"{largest / 2 ** _SHIFTS[-1] / (math.log2(math.e) * (1 << FRACTION)):.4g}"
+                         f", not {scale}")
+    shift = next(shift for shift in _SHIFTS if round(steps * 2 ** shift) <= largest)
+    return Scale(round(steps * 2 ** shift), shift)
 
 
 def energies(scores: ArrayLike, scale: Scale) -> Ints:
-    """Return the energies of scores: ``-log2`` of the weight, in steps of 2^-7, within 18 bits.
+    """Return the energies of scores: ``-log2`` of the weights in steps of 2^-6, within 17 bits.
 
-    Rounded down, which moves all energies by the same half step on average: a softmax does not see
-    it.
+    They are rounded down, so all are half a step too low on average. A softmax does not see what
+    all have in common.
     """
-    product = -scale.multiplier * np.asarray(scores, np.int64)
-    return np.clip(product >> scale.shift, -_ENERGY_LIMIT, _ENERGY_LIMIT - 1)
+    energy = -scale.multiplier * np.asarray(scores, np.int64) >> scale.shift
+    return np.clip(energy, -_ENERGY_LIMIT, _ENERGY_LIMIT - 1)
 
 
 def tile_probabilities(energy: ArrayLike, visible: ArrayLike | None = None,
@@ -114,10 +101,10 @@ def tile_probabilities(energy: ArrayLike, visible: ArrayLike | None = None,
         Whether any key of the group is visible.
     """
     energy = _grouped(np.asarray(energy, np.int64))
-    visible = np.ones(energy.shape, bool) if visible is None else _grouped(np.asarray(visible, bool))
+    visible = np.ones(energy.shape, bool) if visible is None else _grouped(np.asarray(visible))
     levels = np.where(visible, energy, _ENERGY_LIMIT).min(1) >> FRACTION
     octave = (energy >> FRACTION) - levels[:, np.newaxis]
-    half = _TABLE[energy & (1 << FRACTION) - 1] >> np.clip(octave, 0, 8) + 3
+    half = _POWERS[energy & (1 << FRACTION) - 1] >> np.clip(octave, 0, 8) + 3
     p = np.where(visible & (octave < 8), (half >> 1) + (half & 1), 0)
     return p.reshape(-1, p.shape[-1]), levels, visible.any(1)
 
@@ -137,7 +124,7 @@ def round_shift(value: ArrayLike, shift: ArrayLike, up: ArrayLike = 1, guard: in
 # -- state of the lanes ----------------------------------------------------------------------------
 
 def _lowered(total: Ints, code: Ints) -> Ints:
-    return np.where(code == CLEAR, 0, total >> _GRANULE * code)
+    return np.where(code == CLEAR, 0, total >> GRANULE * code)
 
 
 @dataclass
@@ -149,7 +136,7 @@ class LaneState:
     empty: Bools
     """No key was visible yet."""
     total: Ints
-    """Sum of the probabilities, in units of ``2^-(GUARD + SUM_FRACTION)``."""
+    """Sum of the probabilities, in units of ``2^-(GUARD + SUM_FRACTION)``; 28 bits."""
     raised: Bools
     """The last tile changed the reference."""
     full: Bools
@@ -179,17 +166,17 @@ class LaneState:
             ``2^n``-th tile is rounded down.
         """
         visible = seen.any(0)
-        need = np.where(seen, levels, _ENERGY_LIMIT).min(0) // _GRANULE
+        need = np.where(seen, levels, _ENERGY_LIMIT).min(0) // GRANULE
         over = self.full & ~self.raised
         target = np.where(self.empty, need, np.minimum(self.reference - over, need))
         raises = np.where(self.empty, CLEAR, np.minimum(self.reference - target, CLEAR))
         code = np.where(visible, raises, 0)
-        shift = np.where(seen, np.minimum(levels - _GRANULE * target, HIDDEN_SHIFT), HIDDEN_SHIFT)
-        period = 1 << np.clip(shift - GUARD, 0, _COUNTER_BITS)
+        shift = np.where(seen, np.minimum(levels - GRANULE * target, HIDDEN_SHIFT), HIDDEN_SHIFT)
+        period = 1 << np.clip(shift - GUARD, 0, (1 << ZEROS_BITS) - 1)
         up = (period == 1) | ((self.tiles + 1) % period != 0)
 
         sums = probabilities.reshape(*shift.shape[:1], -1, shift.shape[1]).sum(1)
-        self.full = self.total >= _FULL << SUM_FRACTION
+        self.full = self.total >= _FULL
         self.total = _lowered(self.total, code) + round_shift(
             sums, shift, guard=GUARD + SUM_FRACTION).sum(0)
         self.raised = code > 0
@@ -239,10 +226,10 @@ def factor(state: LaneState, gain: int, gain_shift: int) -> tuple[Ints, Ints]:
         6 bits, unsigned, as :func:`~heddle.sim.golden.quantise_scale` returns both.
     """
     total = np.maximum(state.total, 1)
-    z = 24 + SUM_FRACTION - np.frexp(total)[1].astype(np.int64)
+    z = TOTAL_BITS - np.frexp(total)[1].astype(np.int64)
     quotient = (gain << 24) // ((total << z) >> SUM_FRACTION)
-    e = quotient >> 17
-    shift = np.clip(gain_shift + 19 - z - e, 0, 63)
+    e = quotient >> _MULTIPLIER_BITS
+    shift = np.clip(gain_shift + FACTOR_EXPONENT - z - e, 0, 63)
     return np.where(state.empty, 0, quotient >> e), np.where(state.empty, 0, shift)
 
 
@@ -254,7 +241,7 @@ def output(acc: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[n
     acc : array of int, shape ``[features, lanes]``
     multiplier, shift : array of int, shape ``[lanes]``
     """
-    reduced = (np.asarray(acc, np.int64) + 16) >> 5
+    reduced = (np.asarray(acc, np.int64) + FACTOR_ROUND) >> FACTOR_SHIFT
     zero = np.zeros_like(np.asarray(multiplier))
     return golden.requantise(reduced.T, zero, multiplier, shift).T
 
