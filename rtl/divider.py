@@ -76,56 +76,67 @@ class Divider(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         turn = delay(m, self.finish, name="turn", reset_less=False)
-        normal, exponent = self._normalise(m)
+        load = Signal()
+        normal, zeros = self._normalise(m)
         divisor = Signal(_DIVISOR_BITS, reset_less=True)
-        scaled = Signal.like(exponent, reset_less=True)
+        exponent, places = Signal.like(self.exponent, reset_less=True), Signal.like(zeros)
         remainder = Signal(signed(_DIVISOR_BITS + 1), reset_less=True)
         quotient = Signal(_MULTIPLIER_BITS, reset_less=True)
-        shorter = Signal(reset_less=True)
+        more, shorter = Signal(), Signal(reset_less=True)
 
         # Without restoring: a negative remainder is made good by adding the divisor next time.
         trial = Signal.like(remainder)
         subtract = ~remainder[-1]
         operand = Cat(divisor ^ subtract.replicate(_DIVISOR_BITS), subtract).as_signed()
-        m.d.comb += trial.eq(Cat(subtract, remainder).as_signed() + operand)
+        m.d.comb += [
+            load.eq(self.divide | turn),
+            trial.eq(Cat(subtract, remainder).as_signed() + operand),
+            more.eq(~(self.finish & quotient[-1])),
+        ]
         m.d.sync += [remainder.eq(trial), shorter.eq(quotient[-1])]
-        with m.If(~(self.finish & quotient[-1])):
+        with m.If(more):
             m.d.sync += quotient.eq(Cat(~trial[-1], quotient))
-        with m.If(self.divide | turn):
+        with m.If(load):
             m.d.sync += [
                 divisor.eq(normal[SUM_FRACTION:]),
-                scaled.eq(exponent),
+                places.eq(zeros),
                 remainder.eq(self.gain << _DIVISOR_BITS - self._BITS),
             ]
-        self._deliver(m, turn, divisor[-1], quotient, scaled - shorter)
+        with m.If(self.divide):
+            m.d.sync += exponent.eq(self.exponent)
+        shift = exponent - (places + shorter)
+        self._deliver(m, turn, ~divisor[-1], quotient, shift)
         return m
 
     def _normalise(self, m: Module) -> tuple[Signal, Signal]:
-        """Return the total, shifted left as far as possible by now, and its exponent."""
+        """Return the total, shifted left as far as possible by now, and by how many places."""
         normal, second = (Signal(TOTAL_BITS, name=name, reset_less=True)
                           for name in ("normal", "second"))
-        exponent = Signal(signed(8), reset_less=True)
+        zeros = Signal(range(self._NORMALISE + 1), reset_less=True)
+        load, less = Signal(), Signal()
+        m.d.comb += [load.eq(self.load | self.divide), less.eq(load | ~normal[-1])]
         with m.If(delay(m, self.load, name="loaded", reset_less=False)):
             m.d.sync += second.eq(self.total)
-        with m.If(self.load | self.divide):
-            m.d.sync += [normal.eq(Mux(self.load, self.total, second)),
-                         exponent.eq(self.exponent)]
-        with m.Elif(~normal[-1]):
-            m.d.sync += [normal.eq(normal << 1), exponent.eq(exponent - 1)]
-        return normal, exponent
+        with m.If(less):
+            m.d.sync += [normal.eq(normal << 1), zeros.eq(zeros + 1)]
+        with m.If(load):
+            m.d.sync += [normal.eq(Mux(self.load, self.total, second)), zeros.eq(0)]
+        return normal, zeros
 
-    def _deliver(self, m: Module, turn: Value, some: Value, multiplier: Value,
+    def _deliver(self, m: Module, turn: Value, none: Value, multiplier: Value,
                  shift: Value) -> None:
         """Store a factor behind the one before; together they are those of both lanes."""
         first, second = (Signal(factor_layout, name=f"factor_{n}", reset_less=True)
                          for n in range(2))
-        largest = (1 << factor_layout["shift"].width) - 1
+        bits = factor_layout["shift"].width
+        clear = Signal()
+        m.d.comb += clear.eq(turn & none)
         with m.If(turn):
             m.d.sync += [
                 first.eq(second),
                 second.multiplier.eq(multiplier),
-                second.shift.eq(Mux(shift[-1], 0, Mux(shift > largest, largest, shift))),
+                second.shift.eq(Mux(shift[-1], 0, shift | shift[bits].replicate(bits))),
             ]
-            with m.If(~some):
-                m.d.sync += second.eq(0)
+        with m.If(clear):
+            m.d.sync += second.eq(0)
         m.d.comb += [self.factors[0].eq(first), self.factors[1].eq(second)]

@@ -126,18 +126,17 @@ class Power(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.powers = powers = memory.Memory(
-            shape=POWERS[0].bit_length(), depth=len(POWERS), init=POWERS,
-            attrs={"rom_style": "distributed"})
+            shape=POWERS[0].bit_length(), depth=len(POWERS), init=POWERS)
         table = powers.read_port(domain="comb")
         m.d.comb += table.addr.eq(self.fraction)
         power = delay(m, table.data, name="power")
         below = delay(m, (self.octave - self.level)[:OCTAVE_BITS], name="below")
-        seen = delay(m, visible(self.level), name="seen")
+        hidden = delay(m, ~visible(self.level), name="hidden")
 
         halves = delay(m, (power >> 3 >> below[:3])[:8], name="halves")
-        some = delay(m, seen & ~below[3:].any(), name="some")
+        none = delay(m, hidden | below[3:].any(), name="none")
         p = Signal(7, reset_less=True)
-        m.d.sync += p.eq(Mux(some, halves[1:] + halves[0], 0))
+        m.d.sync += p.eq(Mux(none, 0, halves[1:] + halves[0]))
         m.d.comb += self.p.eq(p)
         return m
 

@@ -113,27 +113,33 @@ class Reference(wiring.Component):
             tile = delay(m, Mux(first < second, first, second).as_signed(), name="tile")
 
         full = Signal()
-        reference, code, moves = self._decide(m, tile, full)
+        reference, code, stays = self._decide(m, tile, full)
         shift = self._shift(m, levels[self.turn_time + 1], reference)
         self._add(m, shift, code)
         self._watch(m, full)
 
-        above = Signal(range(HIDDEN_SHIFT - GUARD + 1))
-        down = Signal()
         m.d.comb += [
-            above.eq(shift - GUARD),
-            down.eq((shift > GUARD) & (self.zeros.all() | (above <= self.zeros))),
             self.scale.shift.eq(delay(m, shift, name="scale_shift")),
-            self.scale["raise"].eq(delay(m, Mux(moves, code, 0), name="scale_raise")),
-            self.scale.up.eq(delay(m, ~down, name="scale_up")),
+            self.scale["raise"].eq(delay(m, Mux(stays, 0, code), name="scale_raise")),
+            self.scale.up.eq(delay(m, self._up(m, shift), name="scale_up")),
         ]
         return m
+
+    def _up(self, m: Module, shift: Value) -> Value:
+        """Return whether to round up halves, which every 2^n-th tile does not for n bits."""
+        up = Signal()
+        with m.Switch(self.zeros):
+            for zeros in range(1 << ZEROS_BITS):
+                last = HIDDEN_SHIFT if zeros == (1 << ZEROS_BITS) - 1 else GUARD + zeros
+                with m.Case(zeros):
+                    m.d.comb += up.eq((shift <= GUARD) | (shift > last))
+        return up
 
     def _decide(self, m: Module, tile: Value, full: Value) -> tuple[Value, Value, Value]:
         """Take the turn of a group.
 
         Returns the reference a cycle after the turn, and at the scale time the code by which the
-        total moves, and whether the sums of values move, too.
+        total moves, and whether the sums of values stay as they are.
         """
         kept, other, new = (Signal(_kept_layout, name=name) for name in ("kept", "other", "new"))
         need = tile[_GRANULE_BITS:].as_signed()
@@ -159,19 +165,20 @@ class Reference(wiring.Component):
         distance = delay(m, (before - reference)[:-1].as_unsigned(), name="distance")
         clear = delay(m, empty, 2, name="clear")
         code = delay(m, Mux(clear | (distance >= CLEAR), CLEAR, distance[:2]), name="code")
-        return reference, code, delay(m, seen, 3, name="seen")
+        return reference, code, delay(m, ~seen, 3, name="unseen")
 
     def _shift(self, m: Module, level: Value, reference: Value) -> Value:
         """Return how far a group is above the reference, two cycles later."""
         above = delay(m, (level[_GRANULE_BITS:].as_signed() - reference)[:-1], name="above")
         low = delay(m, level[:_GRANULE_BITS], name="low")
-        seen = delay(m, visible(level), name="some")
-        near = seen & ~above[2:].any()
-        return delay(m, Mux(near, Cat(low, above[:2]), HIDDEN_SHIFT), name="shift")
+        hidden = delay(m, ~visible(level), name="hidden")
+        far = Signal()
+        m.d.comb += far.eq(hidden | above[2:].any())
+        return delay(m, Mux(far, HIDDEN_SHIFT, Cat(low, above[:2])), name="shift")
 
     def _add(self, m: Module, shift: Value, code: Value) -> None:
         """Add the sum of a group to the total of its lane: within three cycles."""
-        shifted = delay(m, (self.sum << (~shift[:3])[:3])[:_SUM_BITS + 7], name="shifted")
+        shifted = delay(m, (self.sum << 7) >> shift[:3], name="shifted")
         high = delay(m, shift[3:], name="high")
         code = delay(m, code, 2, name="add_code")
         # The sum as it is has GUARD bits after the point, SUM_FRACTION more are wanted.
