@@ -18,7 +18,7 @@ from ..assembler import Instruction, decode
 from ..footprint import Access, Space, footprint
 from ..rtl.geometry import Geometry
 from ..rtl.isa import INSTRUCTION_BYTES, TOKENS, Layout, Opcode, Queue, token_name
-from . import golden
+from . import attention, golden
 
 __all__ = ["Deadlock", "Executor", "ProgramError", "Totals", "execute"]
 
@@ -88,8 +88,9 @@ class Executor:
         self._written = {space: np.zeros(len(memory), bool)
                          for space, memory in self._memories.items()}
         self._written[Space.DRAM][:] = True
-        self._contexts = np.zeros((g.contexts, g.rows, g.lanes), np.int32)
+        self._contexts = np.zeros((g.ring_contexts, g.rows, g.lanes), np.int32)
         self._head = 0
+        self._sums: tuple[NDArray[np.int64], attention.LaneState] | None = None
         self._held = 0
         self._random = None if seed is None else random.Random(seed)
         self.totals = Totals(read_bytes=instructions * INSTRUCTION_BYTES)
@@ -119,6 +120,8 @@ class Executor:
             raise Deadlock(self._standing())
         if self._held:
             raise ProgramError(f"The program ends with {self._held} contexts not drained")
+        if self._sums:
+            raise ProgramError("The program ends with the output of a head not drained")
         return self.totals
 
     # -- instructions and tokens -------------------------------------------------------------------
@@ -183,6 +186,9 @@ class Executor:
         if instruction.opcode == Opcode.MATMUL:
             self._matmul(instruction, iteration, accesses)
             return
+        if instruction.opcode == Opcode.ATTEND:
+            self._attend(instruction, accesses)
+            return
         source, target = accesses
         data = self._read(source, iteration)
         self._write(target, iteration, data)
@@ -242,14 +248,53 @@ class Executor:
         elif block == 0 and self._held:
             raise ValueError(f"{i} takes contexts while {self._held} are held")
         elif block == 0 and not i["drain"]:
-            if total > g.contexts:
-                raise ValueError(f"{i} holds {total} contexts, but there are {g.contexts}")
+            if total > g.ring_contexts:
+                raise ValueError(f"{i} holds {total} contexts, but there are {g.ring_contexts}")
             self._held = total
-        contexts = (self._head + block * i["tiles"] + np.arange(i["tiles"])) % g.contexts
+        contexts = (self._head + block * i["tiles"] + np.arange(i["tiles"])) % g.ring_contexts
         if i["drain"] and block == i["blocks"] - 1:
             self._held = 0
-            self._head = (self._head + total) % g.contexts
+            self._head = (self._head + total) % g.ring_contexts
         return contexts
+
+    def _attend(self, i: Instruction, accesses: list[Access]) -> None:
+        """Let all heads of an instruction attend to its key tiles."""
+        g = self.geometry
+        jobs, tiles = i["jobs"], i["tiles"]
+        if i["blocks"] > g.attention_blocks:
+            raise ValueError(f"{i} has {i['blocks']} blocks of features, but there are contexts "
+                             f"for {g.attention_blocks}")
+        if self._held or bool(self._sums) == i["begin"] or (jobs > 1 and not i["end"]):
+            raise ValueError(f"{i} starts while sums of another kind are held, or goes on without")
+        group = np.arange(jobs) // i["group"]
+        k, v, q = (self._read(access, 0).view(np.int8) for access in accesses[:3])
+        k = k.reshape(-1, tiles, i["steps"] * g.depth, g.rows)[group].astype(np.float32)
+        v = v.reshape(-1, tiles, i["blocks"], g.rows, g.rows).swapaxes(2, 3)
+        v = v.reshape(-1, tiles, g.rows, i["blocks"] * g.rows)[group]
+        q = q.reshape(jobs, -1, g.lanes).astype(np.float32)
+        masks = np.ones((1, g.rows, g.lanes), bool)
+        if i["masked"]:
+            bits = np.unpackbits(self._read(accesses[3], 0), axis=1, bitorder="little")
+            masks = bits[:, :g.rows * g.lanes].reshape(-1, g.rows, g.lanes).astype(bool)
+        sums, state = self._sums or (np.zeros((jobs, v.shape[3], g.lanes), np.int64),
+                                     attention.LaneState.start(jobs * g.lanes))
+        scale = attention.Scale(i["multiplier"], 12 + 4 * i["shift"])
+        for tile in range(tiles):
+            scores = (k[:, tile].swapaxes(1, 2) @ q).swapaxes(0, 1).reshape(g.rows, -1)
+            p, levels, seen = attention.tile_probabilities(
+                attention.energies(scores, scale), np.tile(masks[tile % len(masks)], (1, jobs)))
+            factors = state.add(p, levels, seen)
+            for job in range(jobs):
+                lanes = slice(job * g.lanes, (job + 1) * g.lanes)
+                sums[job] = attention.accumulate(sums[job], p[:, lanes], v[job, tile], *(
+                    factor[..., lanes] for factor in factors), g.depth)
+        self.totals.array_cycles += jobs * tiles * (i["steps"] + i["blocks"] * g.tile_steps)
+        self._sums = None if i["end"] else (sums, state)
+        if i["end"]:
+            multiplier, shift = attention.factor(state, i["gain"], i["gain_shift"])
+            output = attention.output(np.hstack(list(sums)), multiplier, shift)
+            blocks = output.reshape(i["blocks"], g.rows, jobs, g.lanes).transpose(2, 0, 1, 3)
+            self._write(accesses[-1], 0, golden.lay_tile(blocks, Layout(i["layout"]), g.depth))
 
 
 def execute(geometry: Geometry, image: NDArray[np.uint8], *, offset: int, instructions: int,

@@ -90,7 +90,9 @@ class Instruction:
 
     @property
     def count(self) -> int:
-        """Iterations of the outermost loop."""
+        """Iterations of the outermost loop that can wait and post: of ATTEND just one."""
+        if self.opcode == Opcode.ATTEND:
+            return 1
         return self["blocks" if self.opcode == Opcode.MATMUL else "count"]
 
     def __getitem__(self, name: str) -> int:

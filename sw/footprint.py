@@ -74,6 +74,14 @@ def _fill(i: Instruction, geometry: Geometry) -> list[Access]:
     return [Access(Space.POOL, False, pool), Access(Space.OPERAND, True, operand)]
 
 
+def _drained(i: Instruction, geometry: Geometry) -> NDArray[np.int64]:
+    """Return where the words of a drained tile lie, from its first one."""
+    words = np.arange(geometry.tile_words)
+    if i["layout"] == Layout.BLOCKS:
+        words += words // geometry.tile_steps * (i["c_part_stride"] - geometry.tile_steps)
+    return words
+
+
 def _matmul(i: Instruction, geometry: Geometry) -> list[Access]:
     words = i["steps"] + geometry.channel_words * i["drain"]
     start = i["a"] + _ring(i.count, i["a_ring"]) * i["a_stride"]
@@ -81,24 +89,36 @@ def _matmul(i: Instruction, geometry: Geometry) -> list[Access]:
     accesses = [Access(Space.POOL, False, start[:, None] + np.arange(words)),
                 Access(Space.OPERAND, False, np.broadcast_to(b, (i.count, b.size)))]
     if i["drain"]:
-        c = _grid(i["c"], (i.count, i["c_stride"]), (i["tiles"], i["c_tile_stride"]),
-                  (geometry.tile_words, 1))
-        if i["layout"] == Layout.BLOCKS:
-            part = np.arange(geometry.tile_words) // (geometry.rows // geometry.depth)
-            c = c + part * (i["c_part_stride"] - geometry.rows // geometry.depth)
+        c = _grid(i["c"], (i.count, i["c_stride"]), (i["tiles"], i["c_tile_stride"]))
+        c = c[..., None] + _drained(i, geometry)
         accesses.append(Access(Space.POOL, True, c.reshape(i.count, -1)))
     return accesses
 
 
+def _attend(i: Instruction, geometry: Geometry) -> list[Access]:
+    jobs, groups = i["jobs"], -(-i["jobs"] // i["group"])
+    k = _grid(i["k"], (groups, i["k_head_stride"]), (i["tiles"], i["k_stride"]), (i["steps"], 1))
+    v = _grid(i["v"], (groups, i["v_head_stride"]), (i["tiles"], i["v_stride"]),
+              (i["blocks"], i["v_block_stride"]), (geometry.tile_steps, 1))
+    q = _grid(i["q"], (jobs, i["q_head_stride"]), (i["steps"], 1))
+    mask = _grid(i["mask"], (i["tiles"] * i["masked"], i["mask_stride"]))
+    c = _grid(i["c"], (jobs * i["end"], i["c_head_stride"]), (i["blocks"], i["c_stride"]))
+    c = c[..., None] + _drained(i, geometry)
+    return [Access(space, write, addresses.reshape(1, -1)) for space, write, addresses in (
+        (Space.POOL, False, k), (Space.POOL, False, v), (Space.OPERAND, False, q),
+        (Space.POOL, False, mask), (Space.POOL, True, c)) if addresses.size]
+
+
 _FOOTPRINTS = {Opcode.LOAD: _transfer, Opcode.STORE: _transfer, Opcode.FILL: _fill,
-               Opcode.MATMUL: _matmul}
+               Opcode.MATMUL: _matmul, Opcode.ATTEND: _attend}
 
 
 def footprint(instruction: Instruction, geometry: Geometry) -> list[Access]:
     """Return what an instruction touches: the source first, the destination last.
 
     A MATMUL reads its blocks of A (with the channel parameters behind them, if it drains), then
-    its steps of B, and writes its drained tiles, if it drains.
+    its steps of B, and writes its drained tiles, if it drains. An ATTEND reads keys, values,
+    queries, and masks if it has some, and writes the drained outputs if its heads end.
 
     Raises
     ------
@@ -107,7 +127,8 @@ def footprint(instruction: Instruction, geometry: Geometry) -> list[Access]:
         lies outside its memory.
     """
     loops = {Opcode.LOAD: ("count", "rows", "words"), Opcode.STORE: ("count", "rows", "words"),
-             Opcode.FILL: ("count", "steps"), Opcode.MATMUL: ("blocks", "tiles", "steps")}
+             Opcode.FILL: ("count", "steps"), Opcode.MATMUL: ("blocks", "tiles", "steps"),
+             Opcode.ATTEND: ("group", "jobs", "tiles", "steps", "blocks")}
     for name in loops[instruction.opcode]:
         if not instruction[name]:
             raise ValueError(f"{instruction.opcode.name} field {name} must be at least 1, not 0")

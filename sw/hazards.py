@@ -75,23 +75,26 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
     Raises
     ------
     ValueError
-        If a MATMUL reads from the scratchpad what an earlier one drains there: the array does not
-        wait for its own drain.
+        If an instruction reads from the scratchpad what an earlier one of its own queue drains
+        there, and waits for no other queue that has waited for it: the array does not wait for its
+        own drain.
     """
     history = _History()
     queues: dict[Queue, list[Instruction]] = {queue: [] for queue in Queue}
     ends: dict[Queue, list[int]] = {queue: [0] for queue in Queue}  # iterations before each
     known = {pair: 0 for pair in itertools.permutations(Queue, 2)}
+    own: dict[Queue, int] = dict.fromkeys(Queue, 0)  # iterations of it that a queue knows to be over
+    echoes: dict[tuple[Queue, int], dict[Queue, int]] = {}  # of others that a queue knows then
     place: list[tuple[Queue, int]] = []
     for number, instruction in enumerate(program):
         queue = instruction.queue
         accesses = footprint(instruction, geometry)
-        for poster in Queue:
+        for poster in sorted(Queue, key=lambda other: other == queue):
             needed = np.zeros(instruction.count, np.int64)
             for access in accesses:
                 if poster != queue:
                     needed = np.maximum(needed, history.latest(access, poster))
-                elif not access.write and history.latest(access, queue).any():
+                elif not access.write and history.latest(access, queue).max() > own[queue]:
                     raise ValueError(f"Instruction {number} ({instruction}) reads what an earlier "
                                      f"one of its own queue writes")
             if after and number in after and place[after[number]][0] == poster:
@@ -102,10 +105,13 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
             source = int(np.searchsorted(ends[poster], needed[-1])) - 1
             _connect(queues[poster][source], instruction, needed - ends[poster][source])
             known[poster, queue] = ends[poster][source + 1]
+            own[queue] = max(own[queue], echoes[poster, source].get(queue, 0))
         iterations = ends[queue][-1] + 1 + np.arange(instruction.count)
         for access in accesses:
             history.record(access, queue, iterations)
         place.append((queue, len(queues[queue])))
+        echoes[queue, len(queues[queue])] = {
+            other: known[other, queue] for other in Queue if other != queue}
         queues[queue].append(instruction)
         ends[queue].append(ends[queue][-1] + instruction.count)
 
