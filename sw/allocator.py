@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-__all__ = ["OperandRing", "Pool", "Region"]
+__all__ = ["OperandRing", "Places", "Pool", "Region"]
 
 
 @dataclass(frozen=True)
@@ -109,3 +109,39 @@ class OperandRing:
         self._contents[key] = place
         self._next = place.stop
         return place.start
+
+
+class Places:
+    """Equal places in a memory, numbered from 0: what was not used for longest makes room.
+
+    What is pinned, stays.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._contents: dict[Hashable, int] = {("free", n): n for n in range(number)}
+        self._pins: Counter[Hashable] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._contents
+
+    def find(self, key: Hashable) -> int | None:
+        """Return the place of what was put under a key, if it is still there, as used now."""
+        place = self._contents.pop(key, None)
+        if place is not None:
+            self._contents[key] = place
+        return place
+
+    def put(self, key: Hashable) -> int | None:
+        """Return a place for what the key names, or ``None`` if all are pinned."""
+        for old in self._contents:
+            if not self._pins[old]:
+                self._contents[key] = place = self._contents.pop(old)
+                return place
+        return None
+
+    def pin(self, key: Hashable, number: int = 1) -> None:
+        """Add to the pins of what the key names; ``-1`` takes one away."""
+        self._pins[key] += number

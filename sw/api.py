@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from .compiler import lower
 from .device import Device, Golden, Run, open_device
 from .graph import Graph, checked
+from .patterns import Pattern
 from .program import Program
 from .quantise import QuantisedGraph, quantise, relative_error
 from .report import Report
 from .rtl.geometry import Geometry, preset
 
-__all__ = ["Result", "linear", "run"]
+__all__ = ["Result", "attention", "linear", "run"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Result:
     """Outcome of a program on a device."""
 
     outputs: dict[str, NDArray[np.float32]]
-    """Each output, ``[tokens, features]``."""
+    """Each output, ``[tokens, features]``; of :func:`attention` in the shape of its queries."""
     report: dict[str, str | int | float | bool | None]
     """The figures of :class:`~heddle.report.Report`, by name."""
     run: Run
@@ -75,18 +76,23 @@ def run(program: Program, inputs: Mapping[str, ArrayLike], *, device: str | Devi
     image = program.image(inputs)
     run = device.run(program, image, progress)
     outputs = program.outputs_of(run.image)
-    error = matches = None
+    error = error_int8 = matches = None
     if not isinstance(device, Golden):
         golden = Golden(program.geometry).run(program, image)
         matches = _equal(program.integers_of(run.image), program.integers_of(golden.image))
     if quantised is not None:
-        wanted = quantised.graph.evaluate(inputs)
-        error = relative_error(np.concatenate([outputs[name].ravel() for name in outputs]),
-                               np.concatenate([wanted[name].ravel() for name in outputs]))
+        error, error_int8 = (_error(outputs, quantised.graph.evaluate(given))
+                             for given in (inputs, quantised.rounded(inputs)))
         if isinstance(device, Golden):
-            matches = _equal(program.integers_of(run.image), quantised.integers(inputs))
-    report = Report.of(program, device.name, run.counters, matches_golden=matches, error=error)
+            matches = _equal(program.integers_of(run.image), quantised.integers(inputs, program.geometry))
+    report = Report.of(program, device.name, run.counters, matches_golden=matches, error=error,
+                       error_int8=error_int8)
     return Result(outputs, report.as_dict(), run)
+
+
+def _error(outputs: Mapping[str, NDArray], wanted: Mapping[str, NDArray]) -> float:
+    return relative_error(np.concatenate([outputs[name].ravel() for name in outputs]),
+                          np.concatenate([wanted[name].ravel() for name in outputs]))
 
 
 def _equal(one: Mapping[str, NDArray], other: Mapping[str, NDArray]) -> bool:
@@ -138,3 +144,73 @@ def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
     quantised = min((quantise(graph, {"x": x}, activations) for activations in ("tensor", "token")),
                     key=lambda q: relative_error(q.infer({"x": x})["y"], wanted))
     return run(lower(quantised, geometry), {"x": x}, device=device, quantised=quantised)
+
+
+def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | None = None,
+              causal: bool = False, window: int | None = None, dilation: int = 1,
+              global_tokens: int = 0, lengths: int | Sequence[int] | ArrayLike | None = None,
+              blocks: tuple[ArrayLike, int] | None = None, scale: float | None = None,
+              geometry: str | Geometry = "zcu102", device: str | Device = "rtl") -> Result:
+    """Compute ``softmax(q · kᵀ · scale) · v`` on a device, quantised to INT8.
+
+    Pairs of a query and a key that a rule hides cost no time where whole tiles of them are hidden.
+
+    Parameters
+    ----------
+    q : array of float32, shape ``[heads, queries, dim]`` or ``[batch, heads, queries, dim]``
+    k, v : array of float32, shape ``[kv_heads, keys, dim]`` or ``[batch, kv_heads, keys, dim]``
+        ``kv_heads`` divides ``heads``: consecutive heads share their keys and values.
+    mask, causal, window, dilation, global_tokens, lengths, blocks
+        Which keys each query sees, see :class:`~heddle.patterns.Pattern`. The output of a query
+        that sees none is 0.
+    scale : :class:`float`
+        Factor of the scores, by default ``1 / sqrt(dim)``.
+    geometry : name of a preset or :class:`~heddle.rtl.geometry.Geometry`
+    device : ``"rtl"``, ``"golden"`` or :class:`~heddle.device.Device`
+
+    Returns
+    -------
+    :class:`Result`
+        ``output`` is float32 in the shape of ``q``.
+
+    Raises
+    ------
+    TypeError
+        If an array has the wrong type of elements, or a size is no integer.
+    ValueError
+        If an array has a wrong shape, is empty or not finite, a rule does not fit, geometry or
+        device are unknown, or a head has more features than the geometry can hold.
+    DeviceError
+        If the run ends with an error or exceeds a limit.
+
+    Examples
+    --------
+    >>> import heddle, numpy as np
+    >>> q = k = np.zeros((1, 2, 4)); v = np.stack([np.eye(2, 4)])
+    >>> heddle.attention(q, k, v, causal=True, geometry="tiny", device="golden").output.tolist()
+    [[[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]]]
+    """
+    geometry = preset(geometry)
+    axes = np.ndim(q)
+    if axes not in (3, 4):
+        raise ValueError("Queries must be [heads, queries, dim] or [batch, heads, queries, dim], "
+                         f"not of shape {np.shape(q)}")
+    q = checked(q, "Queries", *[None] * axes)
+    items, dim = q.shape[:-3], q.shape[-1]
+    k = checked(k, "Keys", *items, None, None, dim)
+    v = checked(v, "Values", *k.shape)
+    batch, heads, queries, keys = *(items or (1,)), q.shape[-3], q.shape[-2], k.shape[-2]
+    pattern = Pattern(queries, keys, mask=mask, causal=causal, window=window, dilation=dilation,
+                      global_tokens=global_tokens, lengths=lengths, blocks=blocks, heads=heads,
+                      batch=batch)
+    graph = Graph(f"attention {batch}x{heads}x{queries}x{keys}x{dim}")
+    inputs = {name: np.ascontiguousarray(np.moveaxis(x, -2, 0).reshape(x.shape[-2], -1))
+              for name, x in (("q", q), ("k", k), ("v", v))}
+    for name, x in inputs.items():
+        graph.input(name, tokens=x.shape[0], features=x.shape[1])
+    graph.output(graph.attention("o", "q", "k", "v", heads=batch * heads,
+                                 kv_heads=batch * k.shape[-3], scale=scale, pattern=pattern))
+    quantised = quantise(graph, inputs)
+    result = run(lower(quantised, geometry), inputs, device=device, quantised=quantised)
+    output = np.moveaxis(result.output.reshape(queries, *q.shape[:-2], dim), 0, -2)
+    return replace(result, outputs={"o": np.ascontiguousarray(output)})

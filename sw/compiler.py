@@ -9,13 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .allocator import Pool, Region
 from .assembler import encode
-from .graph import Graph
+from .attend import Attending, Operands, Sizes
+from .form import Form
+from .graph import Attention, Graph
 from .hazards import synchronise
+from .integer import QuantisedAttention, QuantisedLinear
 from .part import Matrix
 from .program import Program, Slot
-from .quantise import Activations, QuantisedGraph, QuantisedLinear, quantise
+from .quantise import Activations, QuantisedGraph, quantise
 from .rtl.geometry import Geometry, preset
-from .rtl.isa import INSTRUCTION_BYTES
+from .rtl.isa import INSTRUCTION_BYTES, Layout
 from .schedule import Buffers, Schedule
 from .sim import golden
 from .tiling import Product, Tiling, choose, least
@@ -80,6 +83,9 @@ class _Lowering:
         self.quantised = quantised
         self.graph = quantised.graph
         self.geometry = geometry
+        self.forms = {name: self._form(name) for name in self.graph.tensors}
+        self.visits = {layer.name: layer.pattern.runs(geometry.rows, geometry.lanes)
+                       for layer in self.graph.layers if isinstance(layer, Attention)}
         self.pool = Pool(geometry.scratchpad_words)
         self.schedule = Schedule(geometry)
         self.image = _Image(geometry)
@@ -88,19 +94,22 @@ class _Lowering:
         self.resident: dict[str, tuple[Region, Matrix]] = {}
         """Tensors that lie in the scratchpad, all of them."""
         self.weights: dict[str, Matrix] = {}
-        """Weights of each layer, in DRAM."""
+        """Weights of each layer of products and masks of each layer of attention, in DRAM."""
 
     def program(self) -> Program:
         """Return the whole program."""
         g = self.geometry
         constants = self._pack()
         for name in self.graph.inputs:
-            tensor = self.graph.tensors[name]
-            product = Product.of(tensor.tokens, tensor.features, 1, g)
-            self.dram[name] = self.image.matrix(product.tiles, product.x_words)
+            parts = self.forms[name].parts(self.graph.tensors[name].tokens, g)
+            self.dram[name] = self.image.matrix(*parts)
         layers = self.quantised.layers
         for number, layer in enumerate(layers):
-            self._lower(layer, {following.input for following in layers[number + 1:]})
+            later = {name for following in layers[number + 1:] for name in following.inputs}
+            if isinstance(layer, QuantisedAttention):
+                self._attend(layer, later)
+            else:
+                self._multiply(layer, later)
         synchronise(self.schedule.program, g, self.schedule.after)
         text = b"".join(encode(instruction) for instruction in self.schedule.program)
         tokens = None
@@ -117,21 +126,64 @@ class _Lowering:
             offset=offset,
             image_bytes=self.image.size,
             tokens_offset=tokens,
-            macs=sum(self.graph.tensors[layer.input].tokens * layer.weight.size
-                     for layer in layers),
+            macs=self._macs(dense=False),
+            macs_dense=self._macs(dense=True),
+            tiles_visited=sum(visits.tiles_visited for visits in self.visits.values()),
+            tiles_total=sum(visits.tiles_total for visits in self.visits.values()),
             scratchpad_bytes=self.pool.peak * g.word_bytes,
         )
 
+    def _form(self, name: str) -> Form:
+        """Return how a tensor lies in words, which attention decides if it reads or makes it."""
+        features = self.graph.tensors[name].features
+        for layer in self.graph.layers:
+            if isinstance(layer, Attention) and name == layer.output:
+                return Form(features, layer.heads)
+        if role := self.graph.role(name):
+            layer, place = role
+            layout = (Layout.VECTORS, Layout.BLOCKS, Layout.TRANSPOSED)[place]
+            return Form(features, layer.kv_heads if place else layer.heads, layout)
+        return Form(features)
+
+    def _macs(self, *, dense: bool) -> int:
+        """Return the useful products, of attention those of the visible pairs or of all."""
+        total = 0
+        for layer in self.graph.layers:
+            tensor = self.graph.tensors[layer.output]
+            if isinstance(layer, Attention):
+                pairs = layer.heads * tensor.tokens * layer.pattern.keys
+                pairs = pairs if dense else self.visits[layer.name].pairs
+                total += 2 * pairs * (tensor.features // layer.heads)
+            else:
+                total += tensor.tokens * layer.weight.size
+        return total
+
+    def _product(self, layer: QuantisedLinear) -> Product:
+        inputs, outputs = (self.forms[name].width(self.geometry.rows)
+                           for name in (layer.input, layer.output))
+        return Product.of(self.graph.tensors[layer.input].tokens, inputs, outputs, self.geometry)
+
     def _pack(self) -> NDArray[np.uint8]:
-        """Lay out the weights of all layers, each block followed by its channel parameters."""
+        """Lay out the weights of all layers, each block followed by its channel parameters, and
+        the masks."""
         g = self.geometry
         packed = []
         for layer in self.quantised.layers:
-            outputs, inputs = layer.weight.shape
-            product = Product.of(1, inputs, outputs, g)
+            if isinstance(layer, QuantisedAttention):
+                masks = self.visits[layer.layer.name].masks
+                bits = np.packbits(masks.reshape(len(masks), g.rows * g.lanes), axis=1, bitorder="little")
+                packed.append(np.pad(bits, ((0, 0), (0, g.word_bytes - bits.shape[1]))))
+                self.weights[layer.output] = self.image.matrix(len(masks), 1)
+                continue
+            columns, rows = (self.forms[name].positions(g.rows)
+                             for name in (layer.input, layer.output))
+            product = self._product(layer)
+            weight = np.zeros((self.forms[layer.output].width(g.rows),
+                               self.forms[layer.input].width(g.rows)), np.int8)
+            weight[np.ix_(rows, columns)] = layer.weight
             channels = np.zeros((product.blocks * g.rows, 8), np.uint8)
-            channels[:outputs] = golden.pack_channels(layer.bias, layer.multiplier, layer.shift)
-            parts = [golden.pack_blocks(layer.weight.T, g.rows, g.depth),
+            channels[rows] = golden.pack_channels(layer.bias, layer.multiplier, layer.shift)
+            parts = [golden.pack_blocks(weight.T, g.rows, g.depth),
                      channels.reshape(product.blocks, g.channel_words, g.word_bytes)]
             self.weights[layer.name] = self.image.matrix(product.blocks, product.block_words)
             packed.append(np.concatenate(parts, axis=1))
@@ -143,29 +195,66 @@ class _Lowering:
 
     def _slot(self, name: str) -> Slot:
         matrix, word_bytes = self.dram[name], self.geometry.word_bytes
-        return Slot(self.graph.tensors[name], matrix.start * word_bytes, matrix.stride * word_bytes,
-                    self.quantised.scales[name], self.quantised.host_bias.get(name))
+        return Slot(self.graph.tensors[name], self.forms[name], matrix.start * word_bytes,
+                    matrix.stride * word_bytes, self.quantised.scales[name], self.quantised.host_bias.get(name))
 
-    def _lower(self, layer: QuantisedLinear, later: set[str]) -> None:
-        """Add the instructions of a layer; the layers after it read the tensors ``later``."""
-        outputs, inputs = layer.weight.shape
-        product = Product.of(self.graph.tensors[layer.input].tokens, inputs, outputs, self.geometry)
+    def _attend(self, layer: QuantisedAttention, later: set[str]) -> None:
+        """Add the instructions of attention; the layers after it read the tensors ``later``."""
+        g, name = self.geometry, layer.output
+        queries, keys, _ = (self.graph.tensors[source] for source in layer.inputs)
+        sizes = Sizes.of(queries.tokens, keys.tokens, queries.features // layer.layer.heads, g)
+        if sizes.blocks > g.attention_blocks:
+            raise ValueError(f"Heads of {layer.layer.name} must have at most "
+                             f"{g.attention_blocks * g.rows} features on {g.name}, not "
+                             f"{queries.features // layer.layer.heads}")
+        stays = None
+        parts, words = self.forms[name].parts(queries.tokens, g)
+        if name in later:
+            stays = self.pool.allocate(parts * words, top=True)
+        if stays:
+            self.resident[name] = stays, Matrix(stays.start, words)
+        if name in self.graph.outputs or not stays:
+            self.dram[name] = self.image.matrix(parts, words)
+        places = [self.resident[source][1] if source in self.resident else None
+                  for source in (*layer.inputs, name)]
+        zeros = self.image.matrix(1, sizes.tile_words).start
+        operands = Operands(*(self.dram.get(source) for source in (*layer.inputs, name)), *places,
+                            self.weights[name].start, zeros)
+        Attending(layer, self.visits[layer.layer.name], sizes, operands, self.schedule,
+                  self.pool).add()
+        for source in layer.inputs:
+            if source in self.resident:
+                self.pool.release(self.resident.pop(source)[0])
+
+    def _multiply(self, layer: QuantisedLinear, later: set[str]) -> None:
+        """Add the instructions of a product; the layers after it read the tensors ``later``."""
+        product = self._product(layer)
         stays = None
         if layer.output in later:
             stays = self.pool.allocate(product.tiles * product.out_words, top=True)
         tiling = self._choose(product, layer, later, outputs_stay=stays is not None)
-        if stays and not tiling:  # without room to stay, the output goes through DRAM
+        through = self.forms[layer.output].layout == Layout.VECTORS
+        if stays and not tiling and through:  # without room to stay, the output goes through DRAM
             self.pool.release(stays)
             stays = None
             tiling = self._choose(product, layer, later, outputs_stay=False)
+        if layer.output in later and not (stays or through):
+            raise ValueError(f"Keys and values must fit into the scratchpad, but {layer.output} "
+                             f"takes {product.tiles * product.out_words} words of "
+                             f"{self.pool.largest} that are free")
         if not tiling:
             raise ValueError(
                 f"Layer {layer.name} must fit into the scratchpad part by part: the least part of "
-                f"{inputs} inputs × {outputs} outputs takes "
+                f"{product.steps * self.geometry.depth} inputs × "
+                f"{product.blocks * self.geometry.rows} outputs takes "
                 f"{least(product, self.geometry, layer.input in self.resident)} words, but "
                 f"{self.pool.largest} of {self.pool.words} are free")
         if stays:
-            self.resident[layer.output] = stays, Matrix(stays.start, product.out_words)
+            form, tokens = self.forms[layer.output], self.graph.tensors[layer.output].tokens
+            _, words = form.parts(tokens, self.geometry)
+            if form.layout == Layout.VECTORS:
+                words = product.out_words
+            self.resident[layer.output] = stays, Matrix(stays.start, words)
         if layer.output in self.graph.outputs or (layer.output in later and not stays):
             self.dram[layer.output] = self.image.matrix(product.tiles, product.out_words)
         work = self._place(layer, product, tiling, later)
@@ -199,7 +288,9 @@ class _Lowering:
         start = region.start + x_words
         w = Matrix(start, tiling.chunk * product.block_words, ring=tiling.w_buffers)
         if layer.output in self.resident:
-            _, c = self.resident[layer.output]
+            stays, _ = self.resident[layer.output]
+            tokens = self.graph.tensors[layer.output].tokens
+            c = self.forms[layer.output].drained(stays.start, tokens, self.geometry)
         else:
             c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
                        ring=tiling.c_buffers)

@@ -137,7 +137,7 @@ class _Model:
         self.memory = _Memory(self.clock, geometry, latency, bandwidth)
         self.queues: dict[Queue, deque[Instruction]] = {queue: deque() for queue in Queue}
         self.tokens = [0] * TOKENS
-        self.contexts: deque[float] = deque([0.0] * geometry.contexts)
+        self.contexts: deque[float] = deque([0.0] * geometry.ring_contexts)
         self.array_cycles = 0
         self.end = 0.0
         self._fetching = False

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Graph", "Linear", "Tensor", "checked", "checked_inputs"]
+from .patterns import Pattern
+
+__all__ = ["Attention", "Graph", "Linear", "Tensor", "checked", "checked_inputs"]
 
 
 def checked(array: ArrayLike, name: str, *shape: int | None) -> NDArray[np.float32]:
@@ -47,6 +49,9 @@ def checked(array: ArrayLike, name: str, *shape: int | None) -> NDArray[np.float
     return array
 
 
+_QUERIES = 256  # whose scores are computed at a time
+
+
 @dataclass(frozen=True)
 class Tensor:
     """A matrix of activations, ``[tokens, features]``."""
@@ -66,8 +71,71 @@ class Linear:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the layer reads."""
+        return (self.input,)
+
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         return x @ self.weight.T.astype(np.float64) + self.bias
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The layer ``output = softmax(queries · keysᵀ · scale) · values``, head by head.
+
+    The features of a tensor are those of its heads, one after another. Items of a batch are heads,
+    too: those of the first item come first.
+    """
+
+    name: str
+    inputs: tuple[str, str, str]
+    """Names of queries, keys and values."""
+    output: str
+    heads: int
+    """Of the queries, over all items."""
+    kv_heads: int
+    """Of keys and values; each serves ``heads / kv_heads`` consecutive heads of queries."""
+    scale: float
+    pattern: Pattern
+
+    @property
+    def group(self) -> int:
+        """Heads that share their keys and values."""
+        return self.heads // self.kv_heads
+
+    def split(self, number: int) -> tuple[int, int]:
+        """Return item of the batch and head in the pattern of a head."""
+        return divmod(number, self.pattern.heads)
+
+    def __call__(self, q: NDArray[np.float64], k: NDArray[np.float64],
+                 v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the output for inputs of as many tokens as the pattern has, or a multiple."""
+        items = len(q) // self.pattern.queries
+        if items and len(q) == items * self.pattern.queries and len(k) == len(v) == \
+                items * self.pattern.keys:
+            return np.concatenate([self._item(*item) for item in zip(
+                *(np.split(x, items) for x in (q, k, v)), strict=True)])
+        raise ValueError(f"{self.name} must have {self.pattern.queries} queries and "
+                         f"{self.pattern.keys} keys, or a multiple of both, not {len(q)} queries, "
+                         f"{len(k)} keys and {len(v)} values")
+
+    def _item(self, q: NDArray, k: NDArray, v: NDArray) -> NDArray[np.float64]:
+        queries = np.split(q, self.heads, axis=1)
+        keys, values = (np.split(x, self.kv_heads, axis=1) for x in (k, v))
+        output = [np.zeros((len(q), value.shape[1])) for value in values for _ in range(self.group)]
+        for head, (query, out) in enumerate(zip(queries, output)):
+            item, place = self.split(head)
+            for start in range(0, len(q), _QUERIES):
+                part = range(start, min(start + _QUERIES, len(q)))
+                seen = self.pattern.visible(place, part, range(len(k)), item)
+                scores = query[part.start:part.stop] @ keys[head // self.group].T * self.scale
+                scores = np.where(seen, scores, -np.inf)
+                largest = scores.max(axis=1, keepdims=True)
+                weights = np.exp(scores - np.where(seen.any(1, keepdims=True), largest, 0))
+                total = np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+                out[part.start:part.stop] = weights / total @ values[head // self.group]
+        return np.concatenate(output, axis=1)
 
 
 class Graph:
@@ -77,7 +145,7 @@ class Graph:
     ----------
     name : :class:`str`
     tensors : dict of str to :class:`Tensor`
-    layers : list of :class:`Linear`
+    layers : list of :class:`Linear` and :class:`Attention`
     inputs, outputs : list of str
         Names of the tensors that pass between host and device.
 
@@ -94,7 +162,7 @@ class Graph:
     def __init__(self, name: str = "graph") -> None:
         self.name = name
         self.tensors: dict[str, Tensor] = {}
-        self.layers: list[Linear] = []
+        self.layers: list[Linear | Attention] = []
         self.inputs: list[str] = []
         self.outputs: list[str] = []
 
@@ -124,12 +192,79 @@ class Graph:
             If the name is taken, the input is unknown, or an array does not fit or is not finite.
         """
         source = self._known(x)
+        if self.role(x):
+            raise ValueError(f"{x} must be read by attention alone, as only one layout of it is "
+                             "kept")
         weight = checked(weight, f"Weight of {name}", None, source.features)
         outputs = len(weight)
         bias = np.zeros(outputs) if bias is None else bias
         layer = Linear(name, x, name, weight, checked(bias, f"Bias of {name}", outputs))
         self._add(Tensor(name, source.tokens, outputs))
         self.layers.append(layer)
+        return name
+
+    def attention(self, name: str, q: str, k: str, v: str, *, heads: int = 1,
+                  kv_heads: int | None = None, scale: float | None = None,
+                  pattern: Pattern | None = None) -> str:
+        """Add a layer of attention and the tensor of the same name that it makes.
+
+        Parameters
+        ----------
+        name : :class:`str`
+        q, k, v : :class:`str`
+            Names of three tensors that no other layer reads; ``k`` and ``v`` are both inputs of the
+            graph, or neither is.
+        heads : :class:`int`
+            Of the queries.
+        kv_heads : :class:`int`
+            Of keys and values; each serves ``heads / kv_heads`` heads of queries. By default as
+            many as of queries.
+        scale : :class:`float`
+            Factor of the scores, at least 0; by default ``1 / sqrt(features of a head)``.
+        pattern : :class:`~heddle.patterns.Pattern`
+            Which keys each query sees; by default all. Its heads, times its batch, are ``heads``.
+
+        Raises
+        ------
+        ValueError
+            If the name is taken, a tensor is unknown or read by another layer, heads do not divide,
+            or the sizes do not fit each other.
+        """
+        queries, keys, values = (self._known(tensor) for tensor in (q, k, v))
+        kv_heads = heads if kv_heads is None else kv_heads
+        for number, what in ((heads, "Heads"), (kv_heads, "Heads of keys and values")):
+            if number < 1:
+                raise ValueError(f"{what} of {name} must be at least 1, not {number}")
+        if heads % kv_heads:
+            raise ValueError(f"Heads of {name} must be a multiple of its {kv_heads} heads of keys "
+                             f"and values, not {heads}")
+        for tensor, number in ((queries, heads), (keys, kv_heads), (values, kv_heads)):
+            if tensor.features % number:
+                raise ValueError(f"Features of {tensor.name} must be a multiple of its {number} "
+                                 f"heads, not {tensor.features}")
+            if self.consumers(tensor.name) or tensor.name in self.outputs:
+                raise ValueError(f"{tensor.name} must be read by {name} alone, as only one layout "
+                                 "of it is kept")
+        dim = queries.features // heads
+        pattern = pattern or Pattern(queries.tokens, keys.tokens, heads=heads)
+        for what, found, wanted in (
+                ("Tensors", len({q, k, v}), 3),
+                ("Features of a head of keys", keys.features // kv_heads, dim),
+                ("Features of a head of values", values.features // kv_heads, dim),
+                ("Values", values.tokens, keys.tokens),
+                ("Queries of the pattern", pattern.queries, queries.tokens),
+                ("Keys of the pattern", pattern.keys, keys.tokens),
+                ("Heads of the pattern, times its batch,", pattern.heads * pattern.batch, heads)):
+            if found != wanted:
+                raise ValueError(f"{what} of {name} must be {wanted}, not {found}")
+        if (k in self.inputs) != (v in self.inputs):
+            raise ValueError(f"Keys and values of {name} must both be inputs, or both be made by "
+                             "layers")
+        scale = dim ** -0.5 if scale is None else float(scale)
+        if not 0 <= scale < float("inf"):
+            raise ValueError(f"Scale of {name} must be at least 0 and finite, not {scale}")
+        self._add(Tensor(name, queries.tokens, queries.features))
+        self.layers.append(Attention(name, (q, k, v), name, heads, kv_heads, scale, pattern))
         return name
 
     def output(self, *names: str) -> None:
@@ -144,6 +279,8 @@ class Graph:
             self._known(name)
             if name in self.inputs:
                 raise ValueError(f"Output must be made by a layer, and {name!r} is an input")
+            if self.role(name):
+                raise ValueError(f"Output must not be read by attention, as {name!r} is")
             if name not in self.outputs:
                 self.outputs.append(name)
 
@@ -159,12 +296,24 @@ class Graph:
                                  any_tokens=True)
         values = {name: x.astype(np.float64) for name, x in checked.items()}
         for layer in self.layers:
-            values[layer.output] = layer(values[layer.input])
+            values[layer.output] = layer(*(values[name] for name in layer.inputs))
         return values
 
-    def consumers(self, tensor: str) -> list[Linear]:
+    @property
+    def linear_layers(self) -> list[Linear]:
+        """The layers that are products with weights."""
+        return [layer for layer in self.layers if isinstance(layer, Linear)]
+
+    def consumers(self, tensor: str) -> list[Linear | Attention]:
         """Return the layers that read a tensor."""
-        return [layer for layer in self.layers if layer.input == tensor]
+        return [layer for layer in self.layers if tensor in layer.inputs]
+
+    def role(self, tensor: str) -> tuple[Attention, int] | None:
+        """Return the attention that reads a tensor, and which of its inputs it is."""
+        for layer in self.consumers(tensor):
+            if isinstance(layer, Attention):
+                return layer, layer.inputs.index(tensor)
+        return None
 
     def _add(self, tensor: Tensor) -> None:
         if tensor.name in self.tensors:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .assembler import Instruction
+from .form import Drained
 from .rtl.geometry import Geometry
-from .rtl.isa import Layout, Opcode
+from .rtl.isa import Opcode
 from .tiling import Product
 
 __all__ = ["Matrix", "Part"]
@@ -32,7 +33,7 @@ class Part:
     """Makes the instructions for a chunk of blocks and a group of tiles.
 
     Matrices of inputs and outputs are indexed by tiles, those of weights by blocks. Each tile of
-    outputs has place for all blocks from 0 on.
+    outputs in DRAM has place for all blocks from 0 on.
     """
 
     geometry: Geometry
@@ -46,7 +47,7 @@ class Part:
     w: Matrix
     c_dram: Matrix | None
     """Outputs in DRAM; ``None`` if they are not stored."""
-    c: Matrix
+    c: Drained
 
     def load_inputs(self, tiles: range, steps: range) -> Instruction:
         """Load some steps of tiles."""
@@ -88,7 +89,6 @@ class Part:
         The first steps of a product take contexts, all others add to those, and the last ones
         drain them.
         """
-        words = self.product.tile_words
         return Instruction(Opcode.MATMUL, {
             "a": self.w[blocks.start] + steps.start,
             "a_stride": self.w.stride,
@@ -97,12 +97,13 @@ class Part:
             "blocks": len(blocks),
             "tiles": len(tiles),
             "steps": len(steps),
-            "c": self.c[tiles.start] + blocks.start * words,
-            "c_stride": words,
-            "c_tile_stride": self.c.stride,
+            "c": self.c.at(tiles.start, blocks.start),
+            "c_stride": self.c.block,
+            "c_tile_stride": self.c.tile,
+            "c_part_stride": self.c.part,
             "accumulate": steps.start > 0,
             "drain": steps.stop == self.product.steps,
-            "layout": Layout.VECTORS,
+            "layout": self.c.layout,
         })
 
     def store(self, blocks: range, tiles: range) -> Instruction:
@@ -113,9 +114,9 @@ class Part:
             "dram": (self.c_dram[tiles.start] + blocks.start * words) * word_bytes,
             "dram_stride": words * word_bytes,
             "dram_row_stride": self.c_dram.stride * word_bytes,
-            "pool": self.c[tiles.start] + blocks.start * words,
-            "pool_stride": words,
-            "pool_row_stride": self.c.stride,
+            "pool": self.c.at(tiles.start, blocks.start),
+            "pool_stride": self.c.block,
+            "pool_row_stride": self.c.tile,
             "count": len(blocks),
             "rows": len(tiles),
             "words": words,

@@ -29,16 +29,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .assembler import Instruction, decode, disassemble
+from .form import Form
 from .graph import Tensor, checked_inputs
 from .quantise import Scale
 from .rtl.geometry import Geometry
-from .rtl.isa import INSTRUCTION_BYTES
-from .sim import golden
+from .rtl.isa import INSTRUCTION_BYTES, Layout
 
 __all__ = ["Program", "ProgramFileError", "Slot", "VERSION"]
 
 FORMAT = "heddle-program"
-VERSION = "1"
+VERSION = "2"
 
 
 class ProgramFileError(ValueError):
@@ -49,13 +49,13 @@ class ProgramFileError(ValueError):
 class Slot:
     """Where a tensor lies in the DRAM image, and what its integers mean.
 
-    Tile ``t`` (``lanes`` tokens) starts at ``offset + t · tile_bytes`` and holds a vector of
-    ``lanes`` bytes for each feature, one after the other.
+    Part ``n`` of the form starts at ``offset + n · part_bytes``.
     """
 
     tensor: Tensor
+    form: Form
     offset: int
-    tile_bytes: int
+    part_bytes: int
     scale: Scale
     bias: NDArray[np.float32] | None = None
     """What the host adds to each feature."""
@@ -80,8 +80,11 @@ class Program:
         Size of the image.
     tokens_offset : :class:`int` or ``None``
         Where in the image the host keeps the factors of the tokens (float32), if there are any.
-    macs : :class:`int`
-        Useful multiply-accumulates, without padding.
+    macs, macs_dense : :class:`int`
+        Useful multiply-accumulates, without padding; and with the pairs of queries and keys that
+        no query sees.
+    tiles_visited, tiles_total : :class:`int`
+        Tiles of queries and keys that attention visits, and that there are.
     scratchpad_bytes : :class:`int`
         Most bytes of the scratchpad that are in use at once.
 
@@ -101,6 +104,9 @@ class Program:
     image_bytes: int
     tokens_offset: int | None
     macs: int
+    macs_dense: int
+    tiles_visited: int
+    tiles_total: int
     scratchpad_bytes: int
 
     def __post_init__(self) -> None:
@@ -111,8 +117,8 @@ class Program:
         ends = {"Constants": self.constants.size,
                 "Instructions": self.offset + self.instructions.size}
         for name, slot in (self.inputs | self.outputs).items():
-            tiles = -(-slot.tensor.tokens // self.geometry.lanes)
-            ends[f"Tensor {name}"] = slot.offset + tiles * slot.tile_bytes
+            parts, _ = slot.form.parts(slot.tensor.tokens, self.geometry)
+            ends[f"Tensor {name}"] = slot.offset + parts * slot.part_bytes
         for name, end in ends.items():
             if end > self.image_bytes:
                 raise ValueError(f"{name} must end within an image of {self.image_bytes} bytes, "
@@ -141,7 +147,6 @@ class Program:
         ValueError
             If an input is missing, unknown, wrong in shape, or not finite.
         """
-        g = self.geometry
         image = np.zeros(self.image_bytes, np.uint8)
         image[:self.constants.size] = self.constants
         image[self.offset:self.offset + self.instructions.size] = self.instructions.ravel()
@@ -153,8 +158,8 @@ class Program:
                 packed = factors.astype("<f4").view(np.uint8)
                 image[self.tokens_offset:self.tokens_offset + packed.size] = packed
             q = slot.scale.quantise(values[name], factors)
-            tiles = golden.pack_vectors(q.T, g.rows, g.lanes, g.depth)
-            image[slot.offset:slot.offset + tiles.size] = tiles.ravel()
+            words = slot.form.pack(q, self.geometry)
+            image[slot.offset:slot.offset + words.size] = words.ravel()
         return image
 
     def outputs_of(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -175,11 +180,10 @@ class Program:
         """Return the integers of each output, ``[tokens, features]``."""
         values = {}
         for name, slot in self.outputs.items():
-            tensor, lanes = slot.tensor, self.geometry.lanes
-            tiles = -(-tensor.tokens // lanes)
-            data = image[slot.offset:slot.offset + tiles * slot.tile_bytes]
-            q = golden.unpack_vectors(data.reshape(tiles, -1, self.geometry.word_bytes), lanes)
-            values[name] = q[:tensor.features, :tensor.tokens].T
+            parts, _ = slot.form.parts(slot.tensor.tokens, self.geometry)
+            data = image[slot.offset:slot.offset + parts * slot.part_bytes]
+            words = data.reshape(parts, -1, self.geometry.word_bytes)
+            values[name] = slot.form.unpack(words, slot.tensor.tokens, self.geometry)
         return values
 
     # -- file --------------------------------------------------------------------------------------
@@ -194,8 +198,9 @@ class Program:
                 tensors[f"bias.{name}"] = slot.bias
 
         def described(slots: dict[str, Slot]) -> list[dict[str, Any]]:
-            return [asdict(slot.tensor) | {"layout": "vectors", "offset": slot.offset,
-                                           "tile_bytes": slot.tile_bytes}
+            return [asdict(slot.tensor) | {"layout": slot.form.layout.name.lower(),
+                                           "heads": slot.form.heads, "offset": slot.offset,
+                                           "part_bytes": slot.part_bytes}
                     for slot in slots.values()]
 
         metadata = {
@@ -205,6 +210,8 @@ class Program:
             "program": json.dumps({
                 "name": self.name, "offset": self.offset, "image_bytes": self.image_bytes,
                 "tokens_offset": self.tokens_offset, "macs": self.macs,
+                "macs_dense": self.macs_dense, "tiles_visited": self.tiles_visited,
+                "tiles_total": self.tiles_total,
                 "scratchpad_bytes": self.scratchpad_bytes,
                 "inputs": described(self.inputs), "outputs": described(self.outputs),
             }),
@@ -248,14 +255,17 @@ class Program:
         about = json.loads(metadata["program"])
 
         def slots(entries: list[dict[str, Any]]) -> dict[str, Slot]:
-            return {e["name"]: Slot(Tensor(e["name"], e["tokens"], e["features"]), e["offset"],
-                                    e["tile_bytes"], Scale(tensors[f"scale.{e['name']}"]),
-                                    tensors.get(f"bias.{e['name']}")) for e in entries}
+            return {e["name"]: Slot(
+                Tensor(e["name"], e["tokens"], e["features"]),
+                Form(e["features"], e["heads"], Layout[e["layout"].upper()]),
+                e["offset"], e["part_bytes"], Scale(tensors[f"scale.{e['name']}"]),
+                tensors.get(f"bias.{e['name']}")) for e in entries}
 
         return cls(about["name"], Geometry.from_dict(json.loads(metadata["geometry"])),
                    tensors["instructions"], tensors["constants"], slots(about["inputs"]),
                    slots(about["outputs"]), about["offset"], about["image_bytes"],
-                   about["tokens_offset"], about["macs"], about["scratchpad_bytes"])
+                   about["tokens_offset"], about["macs"], about["macs_dense"],
+                   about["tiles_visited"], about["tiles_total"], about["scratchpad_bytes"])
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:

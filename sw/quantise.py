@@ -10,18 +10,20 @@ maximum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .graph import Graph, Linear, checked_inputs
+from .graph import Attention, Graph, Linear, checked_inputs
+from .integer import QuantisedAttention, QuantisedLinear
+from .rtl.geometry import Geometry, preset
 from .sim import golden
+from .sim.attention import score_scale
 
-__all__ = ["Activations", "MAX_INPUTS", "QuantisedGraph", "QuantisedLinear", "Scale", "quantise",
-           "relative_error"]
+__all__ = ["Activations", "MAX_INPUTS", "QuantisedGraph", "Scale", "quantise", "relative_error"]
 
 Activations = Literal["tensor", "token"]
 """Whether activations have fixed scales, or each token a factor that the host finds at run time."""
@@ -33,6 +35,7 @@ _LIMIT = 127
 _ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _FLOOR = 1e-3  # of the largest: for features that the calibration hardly touches
 _SAMPLE = 256  # tokens with which the alphas are compared
+_LARGEST_GAIN = 2.0 ** 15
 _BIAS_LIMIT = 2 ** 25  # half of what the sum of accumulator and bias saturates to
 
 Array = NDArray[np.float64]
@@ -72,53 +75,46 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class QuantisedLinear:
-    """A layer in integers: ``requantise(weight · x, bias, multiplier, shift)``."""
-
-    name: str
-    input: str
-    output: str
-    weight: NDArray[np.int8]
-    """``[out, in]``, within ±127."""
-    bias: NDArray[np.int64]
-    multiplier: NDArray[np.int64]
-    shift: NDArray[np.int64]
-
-    def __call__(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Return the output ``[tokens, out]`` of an input ``[tokens, in]``, bit for bit."""
-        acc = golden.matmul(self.weight.T, x.T)
-        return golden.requantise(acc, self.bias, self.multiplier, self.shift).T
-
-
-@dataclass(frozen=True)
 class QuantisedGraph:
     """A graph in integers."""
 
     graph: Graph
     scales: dict[str, Scale]
     """How each tensor is represented."""
-    layers: list[QuantisedLinear]
+    layers: list[QuantisedLinear | QuantisedAttention]
     per_token: bool
     """Each token has a factor of its own, the same in all tensors."""
     host_bias: dict[str, NDArray[np.float32]]
     """Biases of outputs that the host adds. With factors for the tokens it adds all of them: the
     accumulators are then in units that differ from token to token."""
 
-    def evaluate(self, inputs: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.int8]]:
-        """Return the integers of all tensors, computed layer by layer as the device must."""
+    def evaluate(self, inputs: Mapping[str, NDArray[np.int8]],
+                 geometry: str | Geometry = "zcu102") -> dict[str, NDArray[np.int8]]:
+        """Return the integers of all tensors, computed layer by layer as the device must.
+
+        They depend on the geometry if there is attention in the graph.
+        """
         values = dict(inputs)
         for layer in self.layers:
-            values[layer.output] = layer(values[layer.input])
+            values[layer.output] = layer(*(values[name] for name in layer.inputs),
+                                         geometry=preset(geometry))
         return values
 
-    def integers(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.int8]]:
+    def integers(self, inputs: Mapping[str, ArrayLike],
+                 geometry: str | Geometry = "zcu102") -> dict[str, NDArray[np.int8]]:
         """Return the integers of all tensors for inputs in floating point."""
-        return self.evaluate(self._quantise_inputs(inputs)[0])
+        return self.evaluate(self._quantise_inputs(inputs)[0], geometry)
 
-    def infer(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float32]]:
+    def rounded(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float32]]:
+        """Return what inputs are after they have been quantised."""
+        quantised, tokens = self._quantise_inputs(inputs)
+        return {name: self.scales[name].dequantise(q, tokens) for name, q in quantised.items()}
+
+    def infer(self, inputs: Mapping[str, ArrayLike],
+              geometry: str | Geometry = "zcu102") -> dict[str, NDArray[np.float32]]:
         """Return the outputs in floating point for inputs in floating point."""
         quantised, tokens = self._quantise_inputs(inputs)
-        values = self.evaluate(quantised)
+        values = self.evaluate(quantised, geometry)
         return {name: self.scales[name].dequantise(values[name], tokens)
                 + self.host_bias.get(name, np.float32(0)) for name in self.graph.outputs}
 
@@ -164,24 +160,29 @@ def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
     per_token = activations == "token"
     _check(graph, per_token)
     values = graph.evaluate(calibration)
-    scales = {name: _choose_scale(name, values[name], graph.consumers(name),
-                                  headroom=headroom, per_token=per_token) for name in graph.inputs}
+    scales = {name: _choose_scale(name, values[name], graph, headroom=headroom,
+                                  per_token=per_token) for name in graph.inputs}
     if per_token:
         name = graph.inputs[0]
         values[name] = values[name] / scales[name].tokens(values[name])[:, np.newaxis]
-        for layer in graph.layers:
+        for layer in graph.linear_layers:
             values[layer.output] = layer(values[layer.input]) - layer.bias
-    layers = []
+    layers: list[QuantisedLinear | QuantisedAttention] = []
     for layer in graph.layers:
+        if isinstance(layer, Attention):
+            scale, attention = _attention(layer, values[layer.output], scales, headroom)
+            scales[layer.output] = scale
+            layers.append(attention)
+            continue
         bias = np.zeros_like(layer.bias) if per_token else layer.bias
         weight, step = _quantise_weight(layer.weight * _wide(scales[layer.input]), bias)
-        scale = _choose_scale(layer.output, values[layer.output], graph.consumers(layer.output),
-                              headroom=headroom, least=step)
+        scale = _choose_scale(layer.output, values[layer.output], graph, headroom=headroom,
+                              least=step)
         multiplier, shift = golden.quantise_scale(step / _wide(scale))
         scales[layer.output] = scale
         layers.append(QuantisedLinear(layer.name, layer.input, layer.output, weight,
                                       np.rint(bias / step).astype(np.int64), multiplier, shift))
-    host_bias = {layer.output: layer.bias for layer in graph.layers
+    host_bias = {layer.output: layer.bias for layer in graph.linear_layers
                  if per_token and layer.bias.any()}
     return QuantisedGraph(graph, scales, layers, per_token, host_bias)
 
@@ -190,7 +191,10 @@ def _check(graph: Graph, per_token: bool) -> None:
     if per_token and len(graph.inputs) != 1:
         raise ValueError("A graph with factors for the tokens must have one input, "
                          f"not {len(graph.inputs)}")
-    for layer in graph.layers:
+    if per_token and len(graph.linear_layers) < len(graph.layers):
+        raise ValueError("A graph with factors for the tokens must have no attention, which mixes "
+                         "tokens")
+    for layer in graph.linear_layers:
         if layer.weight.shape[1] > MAX_INPUTS:
             raise ValueError(f"Layer {layer.name} must have at most {MAX_INPUTS} inputs, not "
                              f"{layer.weight.shape[1]}: an accumulator has 32 bits")
@@ -210,13 +214,35 @@ def _quantise_weight(weight: Array, bias: NDArray) -> tuple[NDArray[np.int8], Ar
     return np.rint(weight / step[:, np.newaxis]).astype(np.int8), step
 
 
-def _choose_scale(name: str, x: Array, consumers: Sequence[Linear], *, headroom: float,
+def _attention(layer: Attention, x: Array, scales: Mapping[str, Scale],
+               headroom: float) -> tuple[Scale, QuantisedAttention]:
+    """Return the scale of the output ``x`` of attention, and the layer in integers.
+
+    Every feature has the scale of its values, over a gain that all of them share.
+    """
+    q, k, v = (_wide(scales[name]) for name in layer.inputs)
+    values = np.repeat(v.reshape(layer.kv_heads, -1), layer.group, axis=0).ravel()
+    largest = (np.abs(x).max(axis=0) * headroom / values).max()
+    gain = min(_LIMIT / largest, _LARGEST_GAIN) if largest else 1.0
+    multiplier, shift = golden.quantise_scale(gain)
+    exact = np.ldexp(float(multiplier), -int(shift) - 1)
+    return _scale(layer.output, values / exact), QuantisedAttention(
+        layer, score_scale(float(layer.scale * q[0] * k[0])), int(multiplier), int(shift))
+
+
+def _choose_scale(name: str, x: Array, graph: Graph, *, headroom: float,
                   least: Array | float = 0.0, per_token: bool = False) -> Scale:
     """Return the scale of a tensor with which the layers that read it err least.
 
-    ``least`` is the smallest useful value of a step: that of a step of the accumulators.
+    ``least`` is the smallest useful value of a step: that of a step of the accumulators. Queries
+    and keys have one scale for all features.
     """
     largest = np.abs(x).max(axis=0) * headroom
+    role = graph.role(name)
+    if role and role[1] < 2:
+        step = max(largest.max() / _LIMIT, np.max(least)) or 1.0
+        return _scale(name, np.full(x.shape[1], step))
+    consumers = [layer for layer in graph.consumers(name) if isinstance(layer, Linear)]
     if not consumers:
         return _scale(name, np.maximum(largest / _LIMIT, least))
     weight = np.concatenate([layer.weight for layer in consumers]).astype(np.float64)

@@ -27,9 +27,10 @@ class Report:
     array_cycles: int
     """Cycles in which the array took a step."""
     macs: int
-    """Useful multiply-accumulates that were computed, without any padding."""
+    """Useful multiply-accumulates that were computed, without any padding: of attention, those of
+    the visible pairs of a query and a key."""
     macs_dense: int
-    """Multiply-accumulates of the same layers without sparsity."""
+    """Multiply-accumulates of the same layers without sparsity, and with all keys visible."""
     peak_macs_per_cycle: int
     utilisation: float | None
     """``macs / (cycles · peak_macs_per_cycle)``."""
@@ -38,11 +39,19 @@ class Report:
     dram_write_bytes: int
     scratchpad_bytes: int
     """Most bytes of the scratchpad that the program uses at once."""
+    softmax_rows: int
+    """Rows of scores that the softmax takes a cycle."""
+    tiles_visited: int
+    """Tiles of queries and keys that attention visits, over all heads."""
+    tiles_total: int
+    """Tiles of queries and keys that there are."""
     matches_golden: bool | None
     """Whether every output is equal, bit for bit, to the golden model's; ``None`` if not compared.
     The golden device is compared with the layers computed directly in integers."""
     error: float | None
     """RMS of the error against float64, relative to the RMS of the outputs."""
+    error_int8: float | None
+    """The same against float64 of the inputs as they are after their quantisation."""
     clock_mhz_assumed: int
     """Clock with which cycles are converted to time; not measured."""
     milliseconds: float | None
@@ -51,7 +60,8 @@ class Report:
 
     @classmethod
     def of(cls, program: Program, device: str, counters: Counters, *,
-           matches_golden: bool | None = None, error: float | None = None) -> Report:
+           matches_golden: bool | None = None, error: float | None = None,
+           error_int8: float | None = None) -> Report:
         """Return the report of a run of a program."""
         g = program.geometry
         seconds = utilisation = None
@@ -65,14 +75,18 @@ class Report:
             cycles=counters.cycles,
             array_cycles=counters.array_cycles,
             macs=program.macs,
-            macs_dense=program.macs,
+            macs_dense=program.macs_dense,
             peak_macs_per_cycle=g.peak_macs_per_cycle,
             utilisation=utilisation,
             dram_read_bytes=counters.read_bytes,
             dram_write_bytes=counters.write_bytes,
             scratchpad_bytes=program.scratchpad_bytes,
+            softmax_rows=g.softmax_rows,
+            tiles_visited=program.tiles_visited,
+            tiles_total=program.tiles_total,
             matches_golden=matches_golden,
             error=error,
+            error_int8=error_int8,
             clock_mhz_assumed=g.clock_mhz_assumed,
             milliseconds=None if seconds is None else seconds * 1e3,
             gops=None if seconds is None else 2 * program.macs / seconds / 1e9,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from .allocator import OperandRing
 from .assembler import Instruction
+from .form import Drained
 from .part import Matrix, Part
 from .rtl.geometry import Geometry
 from .tiling import Product, Tiling
@@ -31,7 +32,8 @@ class Buffers:
     """Where the operands of a product lie.
 
     Inputs are indexed by tiles, weights in DRAM by blocks, weights in the scratchpad by the number
-    of their load, and outputs by tiles; but outputs that do not stay in the scratchpad by parts.
+    of their load, and outputs in DRAM by tiles. Outputs that do not stay in the scratchpad are
+    there indexed by parts.
     """
 
     x_dram: Matrix | None
@@ -39,7 +41,7 @@ class Buffers:
     w_dram: Matrix
     w: Matrix
     c_dram: Matrix | None
-    c: Matrix
+    c: Matrix | Drained
 
 
 class Schedule:
@@ -48,6 +50,8 @@ class Schedule:
     Attributes
     ----------
     program : list of :class:`~heddle.assembler.Instruction`
+    operands : :class:`~heddle.allocator.OperandRing`
+        What lies in the operand buffer.
     after : dict of int to int
         Which instruction is to start after the end of which earlier one, though their data do not
         depend on each other.
@@ -57,7 +61,7 @@ class Schedule:
         self.geometry = geometry
         self.program: list[Instruction] = []
         self.after: dict[int, int] = {}
-        self._operands = OperandRing(geometry.operand_steps)
+        self.operands = OperandRing(geometry.operand_steps)
 
     def multiply(self, inputs: Hashable, product: Product, tiling: Tiling,
                  buffers: Buffers) -> None:
@@ -89,10 +93,11 @@ class Schedule:
                     w = Matrix(buffers.w[loads - 1] - blocks.start * product.block_words,
                                product.block_words)
                     c = buffers.c
-                    if tiling.c_buffers:
-                        stride = len(blocks) * product.tile_words
-                        c = Matrix(buffers.c[parts] - blocks.start * product.tile_words
-                                   - tiles.start * stride, stride)
+                    if isinstance(c, Matrix):
+                        words = product.tile_words
+                        stride = len(blocks) * words
+                        c = Drained(c[parts] - blocks.start * words - tiles.start * stride,
+                                    stride, words)
                     part = Part(self.geometry, product, blocks, tiles, buffers.x_dram, buffers.x,
                                 buffers.w_dram, w, buffers.c_dram, c)
                     yield part, loads_w, blocks.start == 0 and buffers.x_dram is not None
@@ -111,18 +116,18 @@ class Schedule:
     def _compute(self, inputs: Hashable, part: Part) -> None:
         """Multiply a part whose tiles are in the operand buffer, or fit into it."""
         steps = range(part.product.steps)
-        operand = self._operands.find((inputs, part.tiles))
+        operand = self.operands.find((inputs, part.tiles))
         if operand is None:
-            operand = self._operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
+            operand = self.operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
             self.program.append(part.fill(part.tiles, steps, operand))
         self.program.append(part.matmul(part.blocks, part.tiles, steps, operand))
         self._store(part, part.blocks, part.tiles)
 
     def _compute_in_pieces(self, part: Part, piece: int) -> None:
         """Multiply a part of one tile of which only a piece fits into the operand buffer."""
-        for blocks in _cut(part.blocks, self.geometry.contexts):
+        for blocks in _cut(part.blocks, self.geometry.ring_contexts):
             for steps in _cut(range(part.product.steps), piece):
-                operand = self._operands.put(None, len(steps))
+                operand = self.operands.put(None, len(steps))
                 self.program += [part.fill(part.tiles, steps, operand),
                                  part.matmul(blocks, part.tiles, steps, operand)]
             self._store(part, blocks, part.tiles)
@@ -135,7 +140,7 @@ class Schedule:
         ahead of the array. The last block is split, so that little is left to store in the end.
         """
         product, steps = part.product, range(part.product.steps)
-        operand = self._operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
+        operand = self.operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
         blocks = part.blocks[:0]
         results: list[tuple[range, range]] = []
         for number in range(len(part.tiles)):
@@ -171,7 +176,7 @@ class Schedule:
         """Load and fill a tile and multiply it with the blocks that are there, piece by piece."""
         steps = range(part.product.steps)
         pieces = 1
-        if 0 < len(blocks) <= self.geometry.contexts:
+        if 0 < len(blocks) <= self.geometry.ring_contexts:
             pieces = max(1, min(_PIECES, len(steps) // _LEAST_STEPS))
         for piece in _cut(steps, -(-len(steps) // pieces)):
             place = operand + piece.start

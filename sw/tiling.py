@@ -155,7 +155,7 @@ def _rank(product: Product, geometry: Geometry, tiling: Tiling,
     outputs = product.tiles * product.out_words
     fills = 1
     if tiling.piece < product.steps:
-        fills = chunks * -(-tiling.chunk // geometry.contexts)
+        fills = chunks * -(-tiling.chunk // geometry.ring_contexts)
     elif groups > 1:
         fills = chunks
     array = product.tiles * product.blocks * product.steps

@@ -141,7 +141,7 @@ def test_an_instruction_waits_only_for_earlier_ones():
 def loads(program, name):
     """LOAD instructions that read an input."""
     slot = program.inputs[name]
-    size = -(-slot.tensor.tokens // program.geometry.lanes) * slot.tile_bytes
+    size = -(-slot.tensor.tokens // program.geometry.lanes) * slot.part_bytes
     return [i for i in program.decoded() if i.opcode == Opcode.LOAD
             and slot.offset <= i["dram"] < slot.offset + size]
 
@@ -182,14 +182,14 @@ def chain(tokens, *features, outputs=(-1,)):
 @pytest.mark.parametrize("activations", ["tensor", "token"])
 def test_a_chain_stays_in_the_scratchpad(activations):
     program, totals = check(chain(8, 20, 33, 9, 20), activations=activations)
-    assert totals.write_bytes == 2 * program.outputs["layer2"].tile_bytes
+    assert totals.write_bytes == 2 * program.outputs["layer2"].part_bytes
     assert all(i["dram"] < program.constants.size for i in program.decoded()
                if i.opcode == Opcode.LOAD and i not in loads(program, "x"))
 
 
 def test_a_chain_that_does_not_fit_goes_through_dram():
     program, totals = check(chain(60, 32, 200, 32), seed=3)
-    assert totals.write_bytes > 15 * program.outputs["layer1"].tile_bytes
+    assert totals.write_bytes > 15 * program.outputs["layer1"].part_bytes
     assert not loads(program, "x")[0].waits
 
 

@@ -1,0 +1,97 @@
+"""How a tensor lies in words: padded, and in the layout in which it is an operand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rtl.geometry import Geometry
+from .rtl.isa import Layout
+from .sim import golden
+
+__all__ = ["Drained", "Form"]
+
+
+@dataclass(frozen=True)
+class Drained:
+    """Where the tiles of a result lie in the scratchpad, and how; all strides in words."""
+
+    start: int
+    tile: int
+    """Between tiles of tokens."""
+    block: int
+    """Between blocks of features."""
+    part: int = 0
+    """Between parts of ``rows`` tokens, in layout BLOCKS."""
+    layout: Layout = Layout.VECTORS
+
+    def at(self, tile: int, block: int) -> int:
+        """Return the address of the first word of a tile and block."""
+        return self.start + tile * self.tile + block * self.block
+
+
+@dataclass(frozen=True)
+class Form:
+    """The words of a tensor ``[tokens, features]``.
+
+    In layout VECTORS a *part* is a tile of ``lanes`` tokens with all features, in BLOCKS a tile of
+    ``rows`` tokens with all features, and in TRANSPOSED a block of ``rows`` features with all
+    tokens. Tokens are padded to whole tiles of ``lanes``.
+    """
+
+    features: int
+    heads: int = 0
+    """Heads into which the features are divided; each is padded to whole blocks. 0: no division and
+    no padding."""
+    layout: Layout = Layout.VECTORS
+
+    def width(self, rows: int) -> int:
+        """Return the features with their padding."""
+        return self.heads * -(-self.features // self.heads // rows) * rows if self.heads \
+            else self.features
+
+    def positions(self, rows: int) -> NDArray[np.int64]:
+        """Return where each feature stands among the padded ones."""
+        feature = np.arange(self.features)
+        if not self.heads:
+            return feature
+        head, place = np.divmod(feature, self.features // self.heads)
+        return head * (self.width(rows) // self.heads) + place
+
+    def parts(self, tokens: int, geometry: Geometry) -> tuple[int, int]:
+        """Return the number of parts, and the words of each."""
+        g = geometry
+        tiles, width = -(-tokens // g.lanes), self.width(g.rows)
+        if self.layout == Layout.VECTORS:
+            return tiles, -(-width // g.depth) * g.step_words
+        if self.layout == Layout.BLOCKS:
+            return tiles * (g.lanes // g.rows), width // g.depth
+        return width // g.rows, tiles * g.tile_words
+
+    def drained(self, start: int, tokens: int, geometry: Geometry) -> Drained:
+        """Return where the drain puts the tiles of a tensor with heads, or in layout VECTORS."""
+        g = geometry
+        parts, words = self.parts(tokens, g)
+        if self.layout == Layout.BLOCKS:
+            return Drained(start, words * (g.lanes // g.rows), g.tile_steps, words, self.layout)
+        if self.layout == Layout.TRANSPOSED:
+            return Drained(start, g.tile_words, words, 0, self.layout)
+        return Drained(start, -(-self.width(g.rows) // g.rows) * g.tile_words, g.tile_words)
+
+    def pack(self, x: NDArray[np.int8], geometry: Geometry) -> NDArray[np.uint8]:
+        """Return ``[tokens, features]`` as words, ``[parts, words, bytes]``."""
+        g = geometry
+        padded = np.zeros((-(-len(x) // g.lanes) * g.lanes, self.width(g.rows)), np.int8)
+        padded[:len(x), self.positions(g.rows)] = x
+        if self.layout == Layout.VECTORS:
+            return golden.pack_vectors(padded.T, g.rows, g.lanes, g.depth)
+        matrix = padded.T if self.layout == Layout.BLOCKS else padded
+        return golden.pack_blocks(matrix, g.rows, g.depth)
+
+    def unpack(self, words: NDArray[np.uint8], tokens: int, geometry: Geometry,
+               ) -> NDArray[np.int8]:
+        """Return ``[tokens, features]`` of words in layout VECTORS."""
+        vectors = golden.unpack_vectors(words, geometry.lanes)
+        return vectors[self.positions(geometry.rows), :tokens].T

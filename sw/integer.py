@@ -1,0 +1,86 @@
+"""Layers in integers, computed directly, bit for bit as a device must."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .graph import Attention
+from .rtl.geometry import Geometry
+from .sim import attention, golden
+
+__all__ = ["QuantisedAttention", "QuantisedLinear"]
+
+
+@dataclass(frozen=True)
+class QuantisedLinear:
+    """A layer in integers: ``requantise(weight · x, bias, multiplier, shift)``."""
+
+    name: str
+    input: str
+    output: str
+    weight: NDArray[np.int8]
+    """``[out, in]``, within ±127."""
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the layer reads."""
+        return (self.input,)
+
+    def __call__(self, x: NDArray[np.int8], *, geometry: Geometry) -> NDArray[np.int8]:
+        """Return the output ``[tokens, out]`` of an input ``[tokens, in]``, bit for bit."""
+        acc = golden.matmul(self.weight.T, x.T)
+        return golden.requantise(acc, self.bias, self.multiplier, self.shift).T
+
+
+@dataclass(frozen=True)
+class QuantisedAttention:
+    """A layer of attention in integers. Its bits depend on the tiles of keys that are visited."""
+
+    layer: Attention
+    score: attention.Scale
+    """Of a product of integers, to make an energy."""
+    gain: int
+    gain_shift: int
+    """``gain / 2^(gain_shift+1)`` output steps of a step of the values."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the layer reads."""
+        return self.layer.inputs
+
+    @property
+    def output(self) -> str:
+        """Name of the tensor that the layer makes."""
+        return self.layer.output
+
+    def __call__(self, q: NDArray[np.int8], k: NDArray[np.int8], v: NDArray[np.int8], *,
+                 geometry: Geometry) -> NDArray[np.int8]:
+        """Return the output ``[queries, features]``, bit for bit."""
+        layer, rows, lanes = self.layer, geometry.rows, geometry.lanes
+        visits = layer.pattern.runs(rows, lanes)
+        dim = q.shape[1] // layer.heads
+        output = np.zeros_like(q)
+        for head in range(layer.heads):
+            features = slice(head * dim, (head + 1) * dim)
+            shared = slice(head // layer.group * dim, (head // layer.group + 1) * dim)
+            together: dict[object, list[int]] = {}
+            for first in range(0, len(q), lanes):
+                runs = visits.of(*layer.split(head), first // lanes)
+                together.setdefault(runs, []).append(first)
+            for runs, tiles in together.items():
+                queries = np.concatenate([np.arange(first, first + lanes) for first in tiles])
+                queries = queries[queries < len(q)]
+                visited = [(run.first + n, None if run.mask is None else np.tile(
+                    visits.masks[run.mask[0] + n * run.mask[1]], (1, len(tiles)))[:, :len(queries)])
+                    for run in runs for n in range(run.count)]
+                output[queries, features] = attention.attend_job(
+                    q[queries, features].T, k[:, shared].T, v[:, shared], visited, rows=rows,
+                    depth=geometry.depth, scale=self.score, gain=self.gain,
+                    gain_shift=self.gain_shift).T
+        return output
