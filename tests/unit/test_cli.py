@@ -1,6 +1,7 @@
 """The command line: what it writes, and how it refuses."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from heddle.rtl.geometry import PRESETS
 
 REPORT = ["workload", "geometry", "device", "cycles", "array_cycles", "macs", "macs_dense",
           "peak_macs_per_cycle", "utilisation", "dram_read_bytes", "dram_write_bytes",
-          "scratchpad_bytes", "matches_golden", "error", "clock_mhz_assumed", "milliseconds",
+          "scratchpad_bytes", "softmax_rows", "tiles_visited", "tiles_total", "matches_golden",
+          "error", "error_int8", "clock_mhz_assumed", "milliseconds",
           "gops"]
 
 
@@ -56,6 +58,34 @@ def test_bench_writes_the_report(tmp_path):
     assert report["matches_golden"] is True
     assert report["error"] < 0.02
     assert "matches_golden" in result.output
+
+
+def test_bench_of_attention(tmp_path):
+    file = tmp_path / "report.json"
+    result = heddle("bench", "attention", "--tokens", 20, "--heads", 4, "--dim", 13, "--keys", 30,
+                    "--kv-heads", 2, "--pattern", "causal+window:5", "--geometry", "tiny",
+                    "--device", "golden", "--json", file)
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text())
+    pairs = sum(min(query + 1, 5) for query in range(20))
+    assert report["macs"] == 2 * 13 * 4 * pairs
+    assert report["macs_dense"] == 2 * 13 * 4 * 20 * 30
+    assert 0 < report["tiles_visited"] < report["tiles_total"]
+    assert report["matches_golden"] is True
+    assert report["error"] < 0.05
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--pattern", "causal+stripes"], "Pattern must be dense, causal, .* not 'causal.stripes'"),
+    (["--pattern", "window:0"], "Window must be at least 1, not 0"),
+    (["--kv-heads", 3], "heads"),
+])
+def test_bench_of_attention_refuses(options, message):
+    result = heddle("bench", "attention", "--tokens", 20, "--heads", 4, "--dim", 8,
+                    "--geometry", "tiny", "--device", "golden", *options)
+    assert result.exit_code == 1
+    assert re.search(message, result.output)
+    assert "Traceback" not in result.output
 
 
 def test_bench_depends_on_the_seed_alone(tmp_path):
@@ -127,11 +157,14 @@ def test_demo_compares_and_keeps(tmp_path):
     result = heddle("demo", "--device", "golden", "--layers", 1, "--output", tmp_path)
     assert result.exit_code == 0, result.output
     [report] = json.loads((tmp_path / "report.json").read_text())
-    assert report["macs"] == 4 * 128 * 384 * 384
+    assert report["macs_dense"] == 4 * 128 * 384 * 384 + 2 * 128 * 128 * 384
+    assert 4 * 128 * 384 * 384 < report["macs"] < report["macs_dense"]
     assert report["matches_golden"] is True
-    assert set(report["errors"]) == {"query", "key", "value", "output"}
-    assert max(report["errors"].values()) < 0.02
+    assert 0 < report["tiles_visited"] < report["tiles_total"]
+    assert len(report["cosines"]) == 8
+    assert min(report["cosines"]) > 0.995
     assert "every bit" in result.output
+    assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_demo_says_how_to_install_the_encoder(monkeypatch, tmp_path):
