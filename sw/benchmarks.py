@@ -153,17 +153,16 @@ def _parsed(name: str, values: list[str], text: str, queries: int, keys: int,
         case "length", n:
             return {"lengths": n}
         case "block", size, density:
-            return {"mask": _random_blocks(queries, keys, size, density, seed)}
+            return {"blocks": (_random_blocks(queries, keys, size, density, seed), size)}
     return {}
 
 
 def _random_blocks(queries: int, keys: int, size: int, density: float,
                    seed: int) -> NDArray[np.bool_]:
-    """Return a mask of random blocks, those on the diagonal visible."""
+    """Return a bitmap of random blocks, those on the diagonal visible."""
     if size < 1:
         raise ValueError(f"Block size must be at least 1, not {size}")
     if not 0 <= density <= 1:
         raise ValueError(f"Density must be between 0 and 1, not {density}")
     shape = -(-queries // size), -(-keys // size)
-    bitmap = (np.random.default_rng(seed).random(shape) < density) | np.eye(*shape, dtype=bool)
-    return bitmap.repeat(size, 0)[:queries].repeat(size, 1)[:, :keys]
+    return (np.random.default_rng(seed).random(shape) < density) | np.eye(*shape, dtype=bool)

@@ -59,9 +59,9 @@ def main(traceback: bool) -> None:
 @click.option("--layers", type=click.IntRange(1, 6), default=6, show_default=True,
               help="Encoder layers to run.")
 @click.option("--output", type=_FOLDER, default=Path("build/demo"), show_default=True,
-              help="Folder for the report and the picture.")
+              help="Folder for the report and the pictures.")
 def demo(geometry: str, device: str, layers: int, output: Path) -> None:
-    """Run the projections of a pretrained sentence encoder, and compare every bit."""
+    """Run the attention of a pretrained sentence encoder, and compare every bit."""
     from .demo import demonstrate
 
     demonstrate(_console, geometry=PRESETS[geometry], device=device, layers=layers, folder=output)

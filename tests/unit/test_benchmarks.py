@@ -19,13 +19,15 @@ def test_text(text, given):
 
 
 def test_text_of_blocks():
-    mask = pattern_arguments("block:8:0.25", 60, 100)["mask"]
-    assert mask.shape == (60, 100)
-    assert mask[np.arange(60), np.arange(60)].all()
-    assert 0.1 < mask.mean() < 0.6
-    np.testing.assert_array_equal(mask[:, 0], mask[:, 7])
-    np.testing.assert_array_equal(mask, pattern_arguments("block:8:0.25", 60, 100)["mask"])
-    assert (mask != pattern_arguments("block:8:0.25", 60, 100, seed=1)["mask"]).any()
+    bitmap, size = pattern_arguments("block:8:0.25", 60, 100)["blocks"]
+    assert size == 8
+    assert bitmap.shape == (8, 13)
+    assert bitmap[np.arange(8), np.arange(8)].all()
+    assert 0.1 < bitmap.mean() < 0.6
+    again, other = (pattern_arguments("block:8:0.25", 60, 100, seed)["blocks"][0]
+                    for seed in (0, 1))
+    np.testing.assert_array_equal(bitmap, again)
+    assert (bitmap != other).any()
 
 
 @pytest.mark.parametrize("text", ["", "sparse", "window", "window:x", "window:1:2", "block:8",

@@ -62,14 +62,14 @@ def test_bench_writes_the_report(tmp_path):
 
 def test_bench_of_attention(tmp_path):
     file = tmp_path / "report.json"
-    result = heddle("bench", "attention", "--tokens", 20, "--heads", 4, "--dim", 13, "--keys", 30,
+    result = heddle("bench", "attention", "--tokens", 20, "--heads", 4, "--dim", 7, "--keys", 30,
                     "--kv-heads", 2, "--pattern", "causal+window:5", "--geometry", "tiny",
                     "--device", "golden", "--json", file)
     assert result.exit_code == 0, result.output
     report = json.loads(file.read_text())
     pairs = sum(min(query + 1, 5) for query in range(20))
-    assert report["macs"] == 2 * 13 * 4 * pairs
-    assert report["macs_dense"] == 2 * 13 * 4 * 20 * 30
+    assert report["macs"] == 2 * 7 * 4 * pairs
+    assert report["macs_dense"] == 2 * 7 * 4 * 20 * 30
     assert 0 < report["tiles_visited"] < report["tiles_total"]
     assert report["matches_golden"] is True
     assert report["error"] < 0.05
