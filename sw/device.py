@@ -161,6 +161,12 @@ class Rtl(Device):
             cycles += (self.latency + 200) * (1 + i.count)
             if i.opcode == Opcode.MATMUL:
                 cycles += i["blocks"] * i["tiles"] * i["steps"]
+            elif i.opcode == Opcode.ATTEND:
+                tile = i["steps"] + i["blocks"] * g.tile_steps + g.rows
+                cycles += i["jobs"] * i["tiles"] * tile
+            elif i.opcode == Opcode.ATTEND:
+                cycles += i["jobs"] * i["tiles"] * (
+                    i["steps"] + i["blocks"] * g.tile_steps + g.rows)
             elif i.opcode == Opcode.FILL:
                 cycles += i["count"] * i["steps"] * g.step_words
             else:
