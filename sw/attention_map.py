@@ -98,9 +98,9 @@ def draw(path: str | Path, maps: Sequence[tuple[str, Array]], visits: Visits, ge
         # The root shows small weights, too.
         picture = axes.imshow(np.sqrt(weights), cmap="Greys", vmin=0, vmax=1,
                               interpolation="nearest")
-        for kind, *place in frames:
-            axes.add_patch(Rectangle(*place, fill=False, edgecolor=_KINDS[kind], linewidth=1.2,
-                                     label=kind))
+        for kind, corner, width, height in frames:
+            axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=_KINDS[kind],
+                                     linewidth=1.2, label=kind))
         axes.set(title=name, xlabel="key", ylabel="query")
         if marks:
             axes.set_xticks(list(marks))
