@@ -39,6 +39,8 @@ class Counters:
     """Cycles in which the array waited for the operand buffer."""
     wait_drain: int | None = None
     """Cycles in which the array waited for a free context."""
+    wait_softmax: int | None = None
+    """Cycles in which the array waited for probabilities."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Rtl(Device):
         return Run(run.image, Counters(
             registers["CYCLES"], registers["ARRAY_BUSY"], registers["READ_BYTES"],
             registers["WRITE_BYTES"], registers["WAIT_DMA"], registers["WAIT_OPERANDS"],
-            registers["WAIT_DRAIN"]), run.window, run.samples)
+            registers["WAIT_DRAIN"], registers["WAIT_SOFTMAX"]), run.window, run.samples)
 
     def _patience(self, program: Program) -> int:
         """Ten times the cycles that the program takes if nothing overlaps."""
@@ -161,9 +163,6 @@ class Rtl(Device):
             cycles += (self.latency + 200) * (1 + i.count)
             if i.opcode == Opcode.MATMUL:
                 cycles += i["blocks"] * i["tiles"] * i["steps"]
-            elif i.opcode == Opcode.ATTEND:
-                tile = i["steps"] + i["blocks"] * g.tile_steps + g.rows
-                cycles += i["jobs"] * i["tiles"] * tile
             elif i.opcode == Opcode.ATTEND:
                 cycles += i["jobs"] * i["tiles"] * (
                     i["steps"] + i["blocks"] * g.tile_steps + g.rows)
