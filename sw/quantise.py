@@ -36,6 +36,7 @@ _ALPHAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _FLOOR = 1e-3  # of the largest: for features that the calibration hardly touches
 _SAMPLE = 256  # tokens with which the alphas are compared
 _LARGEST_GAIN = 2.0 ** 15
+_QUANTILES = np.linspace(0, 1, 9)  # of the gains that are compared
 _BIAS_LIMIT = 2 ** 25  # half of what the sum of accumulator and bias saturates to
 
 Array = NDArray[np.float64]
@@ -160,8 +161,8 @@ def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
     per_token = activations == "token"
     _check(graph, per_token)
     values = graph.evaluate(calibration)
-    scales = {name: _choose_scale(name, values[name], graph, headroom=headroom,
-                                  per_token=per_token) for name in graph.inputs}
+    scales = {name: _choose_scale(name, values, graph, headroom=headroom, per_token=per_token)
+              for name in graph.inputs}
     if per_token:
         name = graph.inputs[0]
         values[name] = values[name] / scales[name].tokens(values[name])[:, np.newaxis]
@@ -176,8 +177,7 @@ def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
             continue
         bias = np.zeros_like(layer.bias) if per_token else layer.bias
         weight, step = _quantise_weight(layer.weight * _wide(scales[layer.input]), bias)
-        scale = _choose_scale(layer.output, values[layer.output], graph, headroom=headroom,
-                              least=step)
+        scale = _choose_scale(layer.output, values, graph, headroom=headroom, least=step)
         multiplier, shift = golden.quantise_scale(step / _wide(scale))
         scales[layer.output] = scale
         layers.append(QuantisedLinear(layer.name, layer.input, layer.output, weight,
@@ -230,18 +230,42 @@ def _attention(layer: Attention, x: Array, scales: Mapping[str, Scale],
         layer, score_scale(float(layer.scale * q[0] * k[0])), int(multiplier), int(shift))
 
 
-def _choose_scale(name: str, x: Array, graph: Graph, *, headroom: float,
+def _value_range(layer: Attention, v: Array, output: Array, headroom: float) -> Array:
+    """Return the ranges of the features of the values with which attention errs least.
+
+    An output has the range of its values, over a gain that all features share. So where an output
+    needs more, the values must have more than they need; and the larger the gain, the fewer the
+    outputs that have more than they need. The gain is chosen for the least sum of both errors.
+    """
+    inner, outer = np.abs(v).max(axis=0) * headroom, np.abs(output).max(axis=0) * headroom
+    outer = outer.reshape(layer.kv_heads, layer.group, -1).max(axis=1).ravel()
+    some = outer > 0
+    if not some.any():
+        return inner
+    ranges = [np.maximum(inner, gain * outer)
+              for gain in np.quantile(inner[some] / outer[some], _QUANTILES)]
+    gains = [(each[some] / outer[some]).min() for each in ranges]
+    errors = [(each ** 2).sum() * (1 / (v ** 2).mean() + 1 / (gain ** 2 * (output ** 2).mean()))
+              for each, gain in zip(ranges, gains)]
+    return ranges[int(np.argmin(errors))]
+
+
+def _choose_scale(name: str, values: Mapping[str, Array], graph: Graph, *, headroom: float,
                   least: Array | float = 0.0, per_token: bool = False) -> Scale:
     """Return the scale of a tensor with which the layers that read it err least.
 
     ``least`` is the smallest useful value of a step: that of a step of the accumulators. Queries
     and keys have one scale for all features.
     """
+    x = values[name]
     largest = np.abs(x).max(axis=0) * headroom
-    role = graph.role(name)
-    if role and role[1] < 2:
-        step = max(largest.max() / _LIMIT, np.max(least)) or 1.0
-        return _scale(name, np.full(x.shape[1], step))
+    if role := graph.role(name):
+        layer, place = role
+        if place < 2:
+            largest = np.full(x.shape[1], largest.max())
+        else:
+            largest = _value_range(layer, x, values[layer.output], headroom)
+        return _scale(name, np.maximum(largest / _LIMIT, np.max(least)))
     consumers = [layer for layer in graph.consumers(name) if isinstance(layer, Linear)]
     if not consumers:
         return _scale(name, np.maximum(largest / _LIMIT, least))
