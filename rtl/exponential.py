@@ -7,15 +7,13 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .delay import delay
+from .schedule import GROUP, Schedule
 
-__all__ = ["ENERGY_BITS", "FRACTION", "GROUP", "OCTAVE_BITS", "PEAK", "POWERS", "SCORE_BITS",
+__all__ = ["ENERGY_BITS", "FRACTION", "OCTAVE_BITS", "PEAK", "POWERS", "SCORE_BITS",
            "Energy", "Exponential", "Power", "visible"]
 
 FRACTION = 6
 """Fraction bits of an energy, which is ``-log2`` of a weight."""
-
-GROUP = 8
-"""Keys that share a level; a tile of fewer rows is one group."""
 
 PEAK = 127
 """The probability of a key whose energy is the level."""
@@ -144,74 +142,49 @@ class Power(wiring.Component):
 class Exponential(wiring.Component):
     """A lane: scores become probabilities and their sum, group by group.
 
-    The rows of a group come on consecutive cycles. Times are cycles after its first row; a group
-    takes ``cycles``, and the next may follow at once.
-
     Parameters
     ----------
-    rows_per_cycle : :class:`int`
-        Rows each cycle, 1 or 2.
-    cycles : :class:`int`
-        Cycles of a group.
+    schedule : :class:`~heddle.rtl.schedule.Schedule`
+        Gives the times below.
 
     Members
     -------
     scores : :py:`In(signed(22)).array(rows_per_cycle)`
+        Rows, on consecutive cycles from 0 on.
     multiplier, shift : In
         As of :class:`Energy`.
     visible : :py:`In(rows_per_cycle)`
         As of :class:`Energy`, a bit a row.
     first, last : :py:`In(1)`
-        In the first and the last of the ``cycles`` from :attr:`energy_time` on.
+        In the first and the last of the ``cycles`` from ``least`` on.
     sum_first : :py:`In(1)`
-        In the first of the ``cycles`` before :attr:`sum_time`.
+        In the first of the ``cycles`` before ``sum``.
     level : :py:`Out(signed(12))`
-        Least octave of the group; from :attr:`level_time` on, for ``cycles``.
+        Least octave of the group: from ``level`` on, for ``cycles``.
     p : :py:`Out(7).array(rows_per_cycle)`
-        Probabilities; those of the first row at :attr:`p_time`.
+        Probabilities: from ``p`` on.
     sum : :py:`Out(10)`
-        Sum of the probabilities; at :attr:`sum_time` only.
+        Sum of the probabilities: at ``sum`` only.
     """
 
-    def __init__(self, rows_per_cycle: int, cycles: int):
-        self.rows_per_cycle = rows_per_cycle
-        self.cycles = cycles
+    def __init__(self, schedule: Schedule):
+        self.schedule = schedule
         super().__init__({
-            "scores":     In(signed(SCORE_BITS)).array(rows_per_cycle),
+            "scores":     In(signed(SCORE_BITS)).array(schedule.rows_per_cycle),
             "multiplier": In(signed(18)),
             "shift":      In(2),
-            "visible":    In(rows_per_cycle),
+            "visible":    In(schedule.rows_per_cycle),
             "first":      In(1),
             "last":       In(1),
             "sum_first":  In(1),
             "level":      Out(signed(OCTAVE_BITS)),
-            "p":          Out(7).array(rows_per_cycle),
+            "p":          Out(7).array(schedule.rows_per_cycle),
             "sum":        Out((GROUP * PEAK).bit_length()),
         })
 
-    @property
-    def energy_time(self) -> int:
-        """When the least octave of the first rows is known."""
-        return Energy.LATENCY + self.rows_per_cycle - 1
-
-    @property
-    def level_time(self) -> int:
-        """When the level is known."""
-        return self.energy_time + self.cycles
-
-    @property
-    def p_time(self) -> int:
-        """When the probability of the first row is known."""
-        return self.level_time + Power.LATENCY
-
-    @property
-    def sum_time(self) -> int:
-        """When the sum is known."""
-        return self.p_time + self.rows_per_cycle - 1 + self.cycles
-
     def elaborate(self, platform) -> Module:
         m = Module()
-        energies = [Energy() for _ in range(self.rows_per_cycle)]
+        energies = [Energy() for _ in self.scores]
         for n, energy in enumerate(energies):
             m.submodules[f"energy_{n}"] = energy
             m.d.comb += [
@@ -222,7 +195,7 @@ class Exponential(wiring.Component):
             ]
 
         octave = energies[0].octave
-        if self.rows_per_cycle == 2:
+        if len(energies) == 2:
             octave = delay(m, _least(octave, energies[1].octave), name="octave")
         least = Signal.like(octave, reset_less=True)
         so_far = Signal.like(octave)
@@ -233,7 +206,7 @@ class Exponential(wiring.Component):
             m.d.sync += level.eq(so_far)
         m.d.comb += self.level.eq(level)
 
-        wait = self.level_time - Energy.LATENCY
+        wait = self.schedule.level - self.schedule.energy
         for n, energy in enumerate(energies):
             m.submodules[f"power_{n}"] = power = Power()
             m.d.comb += [
@@ -244,7 +217,7 @@ class Exponential(wiring.Component):
             ]
 
         p = self.p[0]
-        if self.rows_per_cycle == 2:
+        if len(energies) == 2:
             p = delay(m, p + self.p[1], name="p")
         total = Signal.like(self.sum, reset_less=True)
         m.d.sync += total.eq(Mux(self.sum_first, 0, total) + p)

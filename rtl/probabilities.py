@@ -159,9 +159,8 @@ class Probabilities(wiring.Component):
         self.lanes = lanes
         self.depth = depth
         self.groups = groups
-        self._pairs = [ProbabilityPair(steps=slots * rows // depth, scales=slots * groups,
-                                       depth=depth, rows_per_cycle=rows_per_cycle)
-                       for _ in range(lanes // 2)]
+        self._sizes = {"steps": slots * rows // depth, "scales": slots * groups, "depth": depth,
+                       "rows_per_cycle": rows_per_cycle}
         super().__init__({
             "p_valid":     In(1),
             "p":           In(2 * _BITS).array(rows_per_cycle, lanes // 2),
@@ -176,10 +175,11 @@ class Probabilities(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         addr = delay(m, self.read_addr, name="read_addr")
-        store = Signal(self._pairs[0].store.shape())
+        pairs = [ProbabilityPair(**self._sizes) for _ in range(self.lanes // 2)]
+        store = Signal(pairs[0].store.shape())
         m.d.comb += [store.p.eq(self.p_valid), store.scale.eq(self.scale_valid)]
         m.d.sync += [store.row.eq(store.row + store.p), store.group.eq(store.group + store.scale)]
-        for n, pair in enumerate(self._pairs):
+        for n, pair in enumerate(pairs):
             m.submodules[f"pair_{n}"] = place(pair, platform)
             lanes = slice(2 * n, 2 * n + 2)
             m.d.comb += [

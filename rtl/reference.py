@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 from .cell import scale_layout
 from .delay import delay
 from .divider import SUM_FRACTION, TOTAL_BITS
-from .exponential import GROUP, OCTAVE_BITS, PEAK, visible
+from .exponential import OCTAVE_BITS, PEAK, visible
+from .schedule import GROUP, Schedule
 
 __all__ = ["CLEAR", "GRANULE", "GUARD", "HIDDEN_SHIFT", "ZEROS_BITS", "Reference"]
 
@@ -42,44 +43,38 @@ class Reference(wiring.Component):
     reached half its range and the last tile did not move it. The scale of a group says how far the
     reference moved and how far the group is above it.
 
-    The groups of a tile come ``cycles`` apart, and so may the next tile. Each comes as two items,
-    that of lane 0 at the times below and that of lane 1 a cycle later. Times are cycles after
-    the level of a group; a tile decides in the turn of its first group, when all its levels have
-    come. What is kept of the lanes stands in rings of two places, which go round at each turn.
+    The groups of a tile come ``cycles`` apart, at least 4, and so may the next tile. Each comes as
+    two items, that of lane 0 at the times below and that of lane 1 a cycle later. A tile decides in
+    the turn of its first group, when all its levels have come. What is kept of the lanes stands in
+    rings of two places, which go round at each turn.
 
     Parameters
     ----------
-    groups : :class:`int`
-        Groups of a tile, 1 or 2.
-    cycles : :class:`int`
-        Cycles of a group, at least 4.
-    sum_time : :class:`int`
-        When the sum of a group is known, at least 3.
+    schedule : :class:`~heddle.rtl.schedule.Schedule`
+        Gives the times below.
 
     Members
     -------
     level : :py:`In(signed(12))`
-        Least octave of the group.
+        At ``level``: least octave of the group.
     turn, decide : :py:`In(2)`
-        At :attr:`turn_time`, a bit a lane: the group has its turn; it is the first of its tile.
+        At ``turn``, a bit a lane: the group has its turn; it is the first of its tile.
     begin, recent : :py:`In(1)`
         With ``decide``: the tile is the first of its job; the last tile decided 4 or 5 cycles ago.
     sum : :py:`In(10)`
-        At :attr:`scale_time`: sum of the probabilities of the group.
+        At ``scale``: sum of the probabilities of the group.
     zeros : :py:`In(3)`
-        At :attr:`scale_time`: zeros at the low end of the number of the tile in its job, which is 1
+        At ``scale``: zeros at the low end of the number of the tile in its job, which is 1
         for the first; at most 7.
     scale : :py:`Out(scale_layout)`
-        One cycle after :attr:`scale_time`. ``raise`` is that of the tile in the first group, and 0
+        At ``scaled``. ``raise`` is that of the tile in the first group, and 0
         in the second.
     total : :py:`Out(28)`
-        Three cycles after :attr:`scale_time`: sum of all probabilities of the job so far.
+        At ``total``: sum of all probabilities of the job so far.
     """
 
-    def __init__(self, groups: int, cycles: int, sum_time: int):
-        self.groups = groups
-        self.cycles = cycles
-        self.sum_time = sum_time
+    def __init__(self, schedule: Schedule):
+        self.schedule = schedule
         super().__init__({
             "level":  In(signed(OCTAVE_BITS)),
             "turn":   In(2),
@@ -92,29 +87,20 @@ class Reference(wiring.Component):
             "total":  Out(TOTAL_BITS),
         })
 
-    @property
-    def scale_time(self) -> int:
-        """When the sum of the group is scaled."""
-        return self.sum_time if self.groups == 1 else max(self.sum_time, self.cycles + 4)
-
-    @property
-    def turn_time(self) -> int:
-        """When the group has its turn."""
-        return self.scale_time - 3
-
     def elaborate(self, platform) -> Module:
         m = Module()
+        wait = self.schedule.turn - self.schedule.level
         levels = [self.level]
-        for n in range(self.turn_time + 1):
+        for n in range(wait + 1):
             levels.append(delay(m, levels[-1], name=f"level_{n}"))
-        tile = levels[self.turn_time]
-        if self.groups == 2:
-            first, second = levels[self.turn_time - 1], levels[self.turn_time - 1 - self.cycles]
+        tile = levels[wait]
+        if self.schedule.groups == 2:
+            first, second = levels[wait - 1], levels[wait - 1 - self.schedule.cycles]
             tile = delay(m, Mux(first < second, first, second).as_signed(), name="tile")
 
         full = Signal()
         reference, code, stays = self._decide(m, tile, full)
-        shift = self._shift(m, levels[self.turn_time + 1], reference)
+        shift = self._shift(m, levels[wait + 1], reference)
         self._add(m, shift, code)
         self._watch(m, full)
 

@@ -10,10 +10,11 @@ from .cell import scale_layout
 from .delay import delay
 from .divider import FACTOR_EXPONENT, Divider
 from .drain_control import softmax_layout
-from .exponential import GROUP, Energy, Exponential
+from .exponential import Energy, Exponential
 from .lanes import factor_layout
 from .probabilities import Probabilities
 from .reference import ZEROS_BITS, Reference
+from .schedule import Schedule
 from .target import place
 
 __all__ = ["Softmax", "SoftmaxPair", "control_layout"]
@@ -47,8 +48,8 @@ class SoftmaxPair(wiring.Component):
 
     Each has an :class:`~heddle.rtl.exponential.Exponential`, that of lane 1 a cycle later than that
     of lane 0; they take turns on one :class:`~heddle.rtl.reference.Reference` and one
-    :class:`~heddle.rtl.divider.Divider`. Times are cycles after the first row of a tile at
-    ``scores``.
+    :class:`~heddle.rtl.divider.Divider`. Times are those of the
+    :class:`~heddle.rtl.schedule.Schedule`.
 
     Parameters
     ----------
@@ -62,27 +63,20 @@ class SoftmaxPair(wiring.Component):
     scores : :py:`In(signed(32)).array(rows_per_cycle, 2)`
         Rows of both lanes.
     visible : :py:`In(2 * rows_per_cycle)`
-        Which of these scores take part, lane by lane in a row, :attr:`VISIBLE_TIME` cycles later.
+        Which of these scores take part, lane by lane in a row; ``Energy.VISIBLE_DELAY`` cycles
+        later.
     control, control_next : :py:`In(control_layout)`, :py:`Out(control_layout)`
         Control, each member at its time, and the same a cycle later for the next pair.
     p : :py:`Out(14).array(rows_per_cycle)`
-        Probabilities of both lanes; those of the first row at :attr:`p_time`.
+        Probabilities of both lanes; those of the first row at ``p``, plus 1.
     scale : :py:`Out(scale_layout).array(2)`
-        Scales of a group, at :attr:`scale_time` for the first.
+        Scales of a group, at ``scaled``, plus 1.
     factors : :py:`Out(factor_layout).array(2)`
         As of the divider.
     """
 
-    VISIBLE_TIME = Energy.VISIBLE_DELAY
-
     def __init__(self, rows: int, rows_per_cycle: int):
-        self.rows = rows
-        self.rows_per_cycle = rows_per_cycle
-        self.groups = max(1, rows // GROUP)
-        self.cycles = rows // rows_per_cycle // self.groups
-        self._lanes = [Exponential(rows_per_cycle, self.cycles) for _ in range(2)]
-        lane = self._lanes[0]
-        self._reference = Reference(self.groups, self.cycles, lane.sum_time - lane.level_time)
+        self.schedule = Schedule(rows, rows_per_cycle)
         super().__init__({
             "scores":       In(signed(32)).array(rows_per_cycle, 2),
             "visible":      In(2 * rows_per_cycle),
@@ -96,61 +90,25 @@ class SoftmaxPair(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the module that all equal pairs share."""
-        return f"heddle_softmax_pair_r{self.rows}_x{self.rows_per_cycle}"
-
-    @property
-    def level_time(self) -> int:
-        """When the level of the first group is known."""
-        return self._lanes[0].level_time
-
-    @property
-    def energy_time(self) -> int:
-        """When the first group is due for ``first``."""
-        return self._lanes[0].energy_time
-
-    @property
-    def sum_first_time(self) -> int:
-        """When the first group is due for ``sum_first``."""
-        return self._lanes[0].sum_time - self.cycles
-
-    @property
-    def turn_time(self) -> int:
-        """When the first group has its turn."""
-        return self.level_time + self._reference.turn_time
-
-    @property
-    def p_time(self) -> int:
-        """When the probabilities of the first row are known."""
-        return self._lanes[0].p_time + 1
-
-    @property
-    def scale_time(self) -> int:
-        """When the scales of the first group are known."""
-        return self.level_time + self._reference.scale_time + 2
-
-    @property
-    def load_time(self) -> int:
-        """When the total of the last group is due to be loaded into the divider."""
-        return self.scale_time + 1 + (self.groups - 1) * self.cycles
+        return f"heddle_softmax_pair_r{self.schedule.rows}_x{self.schedule.rows_per_cycle}"
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.reference = reference = self._reference
+        m.submodules.reference = reference = Reference(self.schedule)
         m.submodules.divider = divider = Divider()
         now, later = self.control, data.View(control_layout, Signal(control_layout.size))
         m.d.comb += later.eq(delay(m, now, name="control", reset_less=False))
         m.d.comb += self.control_next.eq(later)
-        self._exponentials(m, (now, later))
+        lanes = self._lanes(m, (now, later))
 
         # What a level or a sum is worth is known in one cycle for lane 0, in the next for lane 1.
-        wait = reference.scale_time - reference.sum_time
-        lanes = self._lanes
-        sums = [delay(m, lane.sum, wait, name=f"sum_{n}") for n, lane in enumerate(lanes)]
-        scaled = delay(m, now.turn, reference.scale_time - reference.turn_time, name="scaled",
-                       reset_less=False)
+        time = self.schedule
+        sums = [delay(m, lane.sum, time.scale - time.sum, name=f"sum_{n}")
+                for n, lane in enumerate(lanes)]
+        scale = delay(m, now.turn, time.scale - time.turn, name="turn", reset_less=False)
         m.d.comb += [
             reference.level.eq(Mux(later.last, lanes[0].level, lanes[1].level)),
-            reference.sum.eq(Mux(scaled, sums[0], sums[1])),
+            reference.sum.eq(Mux(scale, sums[0], sums[1])),
             reference.turn.eq(Cat(now.turn, later.turn)),
             reference.decide.eq(Cat(now.decide, later.decide)),
             reference.begin.eq(Mux(now.turn, now.begin, later.begin)),
@@ -165,12 +123,13 @@ class SoftmaxPair(wiring.Component):
         ]
         return m
 
-    def _exponentials(self, m: Module, controls) -> None:
-        for n, (lane, control) in enumerate(zip(self._lanes, controls, strict=True)):
+    def _lanes(self, m: Module, controls: tuple[data.View, data.View]) -> list[Exponential]:
+        lanes = [Exponential(self.schedule) for _ in controls]
+        for n, (lane, control) in enumerate(zip(lanes, controls, strict=True)):
             m.submodules[f"lane_{n}"] = lane
             m.d.comb += [getattr(lane, name).eq(control[name])
                          for name in ("multiplier", "shift", "first", "last", "sum_first")]
-            for row in range(self.rows_per_cycle):
+            for row in range(self.schedule.rows_per_cycle):
                 # Lane 0 waits for lane 1 at the end.
                 m.d.comb += [
                     lane.scores[row].eq(delay(m, self.scores[row][n], n, name=f"score_{n}_{row}")),
@@ -179,6 +138,7 @@ class SoftmaxPair(wiring.Component):
                     self.p[row].word_select(n, 7).eq(delay(m, lane.p[row], 1 - n,
                                                            name=f"p_{n}_{row}")),
                 ]
+        return lanes
 
 
 class Softmax(wiring.Component):
@@ -235,9 +195,8 @@ class Softmax(wiring.Component):
         self.rows = rows
         self.lanes = lanes
         self.rows_per_cycle = rows_per_cycle
-        self._pairs = [SoftmaxPair(rows, rows_per_cycle) for _ in range(lanes // 2)]
         self._probabilities = Probabilities(
-            rows=rows, lanes=lanes, depth=depth, groups=self._pairs[0].groups,
+            rows=rows, lanes=lanes, depth=depth, groups=Schedule(rows, rows_per_cycle).groups,
             rows_per_cycle=rows_per_cycle, slots=slots)
         super().__init__({
             "start":        In(1),
@@ -256,10 +215,10 @@ class Softmax(wiring.Component):
         m = Module()
         m.submodules.probabilities = probabilities = self._probabilities
         control = Signal(control_layout)
-        times = self._pairs[0]
-        self._tell(m, control, times)
+        self._tell(m, control)
         visible = self._visible(m)
-        for n, pair in enumerate(self._pairs):
+        for n in range(self.lanes // 2):
+            pair = SoftmaxPair(self.rows, self.rows_per_cycle)
             m.submodules[f"pair_{n}"] = place(pair, platform)
             lanes = slice(2 * n, 2 * n + 2)
             m.d.comb += [
@@ -286,15 +245,16 @@ class Softmax(wiring.Component):
         rest = Signal.like(self.mask, reset_less=True)
         bits = self.rows_per_cycle * self.lanes
         m.d.sync += rest.eq(Mux(self.start, self.mask, rest >> bits))
-        return delay(m, rest[:bits], SoftmaxPair.VISIBLE_TIME - 1, name="visible")
+        return delay(m, rest[:bits], Energy.VISIBLE_DELAY - 1, name="visible")
 
-    def _tell(self, m: Module, control: data.View, times: SoftmaxPair) -> None:
+    def _tell(self, m: Module, control: data.View) -> None:
         """Make the control of pair 0, and that of the buffer."""
         tile = Signal(softmax_layout, reset_less=True)
         with m.If(self.start):
             m.d.sync += tile.eq(self.tile)
+        schedule = Schedule(self.rows, self.rows_per_cycle)
         begins, ends = self.start & self.tile.begin, self.start & self.tile.end
-        groups = [n * times.cycles for n in range(times.groups)]
+        groups = [n * schedule.cycles for n in range(schedule.groups)]
         started = _Past(m, self.start, "start")
         began = _Past(m, begins, "begin")
         ended = _Past(m, ends, "end")
@@ -302,13 +262,13 @@ class Softmax(wiring.Component):
         def each(time: int) -> Value:
             return Cat(started[time + group] for group in groups).any()
 
-        turn, load = times.turn_time, times.load_time
+        turn, load = schedule.turn, schedule.end
         m.d.comb += [
             control.multiplier.eq(-tile.multiplier),
             control.shift.eq(delay(m, tile.multiplier_shift, Energy.SHIFT_DELAY - 1, name="shift")),
-            control.first.eq(each(times.energy_time)),
-            control.last.eq(each(times.energy_time + times.cycles - 1)),
-            control.sum_first.eq(each(times.sum_first_time)),
+            control.first.eq(each(schedule.least)),
+            control.last.eq(each(schedule.least + schedule.cycles - 1)),
+            control.sum_first.eq(each(schedule.sum - schedule.cycles)),
             control.turn.eq(each(turn)),
             control.decide.eq(started[turn]),
             control.begin.eq(began[turn]),
@@ -317,12 +277,11 @@ class Softmax(wiring.Component):
             control.divide.eq(ended[load + Divider.DIVIDE]),
             control.finish.eq(Cat(ended[load + time] for time in Divider.FINISH).any()),
             self.factor_valid.eq(ended[load + Divider.LATENCY]),
-            self._probabilities.scale_valid.eq(each(times.scale_time)),
+            self._probabilities.scale_valid.eq(each(schedule.scaled + 1)),
         ]
         cycles = self.rows // self.rows_per_cycle
         p_valid = Signal()
-        m.d.sync += p_valid.eq(started[times.p_time - 1]
-                               | p_valid & ~started[times.p_time - 1 + cycles])
+        m.d.sync += p_valid.eq(started[schedule.p] | p_valid & ~started[schedule.p + cycles])
         m.d.comb += self._probabilities.p_valid.eq(p_valid)
         self._number(m, control)
         self._tell_gain(m, control, ends, ended[load - 1])

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..rtl.divider import FACTOR_EXPONENT, SUM_FRACTION, TOTAL_BITS
-from ..rtl.exponential import ENERGY_BITS, FRACTION, GROUP, POWERS
+from ..rtl.exponential import ENERGY_BITS, FRACTION, POWERS
 from ..rtl.lanes import factor_layout
 from ..rtl.reference import CLEAR, GRANULE, GUARD, HIDDEN_SHIFT, ZEROS_BITS
 from ..rtl.requantiser import FACTOR_ROUND, FACTOR_SHIFT
+from ..rtl.schedule import GROUP
 from . import golden
 
 __all__ = ["LaneState", "Scale", "accumulate", "accumulate_job", "attend_job", "energies", "factor",

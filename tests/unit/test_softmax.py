@@ -12,8 +12,10 @@ from heddle.rtl.export import verilog
 from heddle.rtl.softmax import Softmax
 from heddle.sim import attention
 
-SIZES = [(4, 4, 2, 1), (4, 8, 4, 1), (8, 8, 8, 1), (8, 8, 4, 2), (8, 16, 8, 2), (16, 4, 8, 1),
-         (16, 4, 8, 2), (16, 2, 2, 1)]
+# Rows, lanes, depth and rows a cycle.
+SIZES = [(4, 4, 2, 1), (4, 8, 4, 1), (8, 8, 8, 1), (8, 16, 8, 2), (16, 4, 8, 1), (16, 2, 8, 2),
+         (16, 2, 2, 1)]
+SMALL = [(4, 4, 2, 1), (8, 4, 4, 2), (16, 2, 8, 1), (16, 2, 8, 2)]
 
 
 @dataclass
@@ -31,7 +33,8 @@ class Tile:
 
     def told(self):
         return {"begin": self.begin, "end": self.end, "masked": not self.mask.all(),
-                "multiplier": self.scale.multiplier, "multiplier_shift": (self.scale.shift - 12) // 4,
+                "multiplier": self.scale.multiplier,
+                "multiplier_shift": (self.scale.shift - 12) // 4,
                 "gain": self.gain[0], "gain_shift": self.gain[1]}
 
 
@@ -57,7 +60,6 @@ def schedule(dut, tiles):
 
 def play(dut, tiles, slots):
     """Return probabilities, scales and factors that come, each slot read as soon as it is ready."""
-    schedule(dut, tiles)
     starts = {tile.start: tile for tile in tiles}
     rows, lanes, per_cycle = dut.rows, dut.lanes, dut.rows_per_cycle
     pairs, steps = lanes // 2, len(dut.read_data) // 8 // lanes
@@ -135,6 +137,7 @@ def expected(tiles, depth):
 
 def compare(size, tiles, slots=4):
     dut = Softmax(*size, slots)
+    schedule(dut, tiles)
     got, factors = play(dut, tiles, slots)
     wanted, wanted_factors = expected(tiles, size[2])
     for n, (mine, golden) in enumerate(zip(got, wanted, strict=True)):
@@ -161,3 +164,107 @@ def test_random_jobs(size, gaps):
         scores = spread(rng, int(rng.integers(1, 9)), rows, lanes, octaves, scale)
         tiles += job(rng, scores, gaps=gaps, scale=scale, visible=rng.choice((0.2, 0.9, 1)))
     compare(size, tiles)
+
+
+@pytest.mark.parametrize("size", SMALL)
+@pytest.mark.parametrize("gaps", [(0,), (0, 1, 2, 3, 4)])
+def test_totals_that_fill_up(size, gaps):
+    """The same scores in all tiles, so that the totals move the reference, early and late."""
+    rng = np.random.default_rng(size)
+    rows, lanes = size[:2]
+    scale = attention.Scale(1 << 16, 16)
+    scores = np.broadcast_to(-64 * (np.arange(lanes) % 4), (200 // rows, rows, lanes))
+    tiles = job(rng, scores, visible=0.97, gaps=gaps, scale=scale)
+    state = attention.LaneState.start(lanes)
+    codes = []
+    for tile in tiles:
+        energy = attention.energies(tile.scores, tile.scale)
+        codes.append(state.add(*attention.tile_probabilities(energy, tile.mask))[1])
+    assert np.any(np.array(codes) == 1)
+    compare(size, tiles)
+
+
+@pytest.mark.parametrize("size", SMALL)
+def test_hidden_tiles(size):
+    """Jobs with lanes that see nothing at first, at last, in between, or at all."""
+    rng = np.random.default_rng(size)
+    rows, lanes = size[:2]
+    tiles = []
+    for _ in range(4):
+        scores = rng.integers(-4000, 4000, (4, rows, lanes))
+        tiles += job(rng, scores, scale=attention.Scale(1 << 15, 16), gaps=(0, 0, 1))
+        for tile in tiles[-4:]:
+            tile.mask &= rng.random(lanes) < 0.4
+    tiles += job(rng, scores, visible=0)
+    single = job(rng, scores[:1], visible=0)
+    single[0].mask[rows - 1] = True
+    compare(size, tiles + single)
+
+
+@pytest.mark.parametrize("size", SMALL)
+def test_extreme_scores(size):
+    """Scores that saturate, rise and fall by more than any raise code says."""
+    rng = np.random.default_rng(size)
+    rows, lanes = size[:2]
+    ends = rng.choice((-2**21 + 1, -40_000, -300, 0, 300, 40_000, 2**21 - 1), (24, rows, lanes))
+    steep = np.sort(rng.integers(-2**21 + 1, 2**21, (8, rows, lanes)), axis=0)
+    tiles = []
+    for shift in (12, 16, 20, 24):
+        scale = attention.Scale((1 << 17) - 1, shift)
+        for scores in ends[:6], steep, steep[::-1]:
+            tiles += job(rng, scores, scale=scale, visible=1)
+        ends = ends[6:]
+    compare(size, tiles)
+
+
+@pytest.mark.parametrize("size", SMALL)
+def test_short_jobs(size):
+    """Jobs of one or two tiles, ending as often as allowed."""
+    rng = np.random.default_rng(size)
+    rows, lanes = size[:2]
+    tiles = []
+    for _ in range(8):
+        scores = rng.integers(-1000, 1000, (int(rng.integers(1, 3)), rows, lanes))
+        tiles += job(rng, scores, scale=attention.Scale(1 << 15, 16))
+    compare(size, tiles)
+
+
+@pytest.mark.parametrize(("size", "ready", "factor"), [
+    ((16, 4, 8, 1), 37, 90), ((16, 4, 8, 2), 26, 79), ((8, 4, 8, 1), 28, 81),
+    ((8, 4, 8, 2), 22, 75)])
+def test_latency(size, ready, factor):
+    """Cycles from the first row of a tile to its results, with two lane pairs."""
+    dut = Softmax(*size, 4)
+    times = {}
+
+    async def bench(ctx):
+        ctx.set(dut.tile, {"begin": 1, "end": 1})
+        ctx.set(dut.start, 1)
+        for cycle in range(100):
+            for name in ("ready", "factor_valid"):
+                if ctx.get(getattr(dut, name)):
+                    times.setdefault(name, cycle)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert times == {"ready": ready, "factor_valid": factor}
+
+
+@pytest.mark.parametrize(("size", "message"), [
+    ((32, 2, 8, 1), "Rows must be 4, 8 or 16 and at least 4 for each of the 1 of a cycle, not 32"),
+    ((4, 2, 2, 2), "Rows must be 4, 8 or 16 and at least 4 for each of the 2 of a cycle, not 4"),
+    ((8, 3, 2, 1), "Lanes must be a positive even number, not 3")])
+def test_refused(size, message):
+    with pytest.raises(ValueError, match=message):
+        Softmax(*size)
+
+
+def test_pairs_are_written_once():
+    text = verilog(Softmax(8, 8, 8, 1, 4), "softmax", "generic")
+    for name in ("softmax_pair", "probability_pair"):
+        assert len(re.findall(rf"^module heddle_{name}\w+", text, re.M)) == 1
+        assert len(re.findall(rf"^ +heddle_{name}\w+ ", text, re.M)) == 4
