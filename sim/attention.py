@@ -107,7 +107,7 @@ def tile_probabilities(energy: ArrayLike, visible: ArrayLike | None = None,
     octave = (energy >> FRACTION) - levels[:, np.newaxis]
     half = _POWERS[energy & (1 << FRACTION) - 1] >> np.clip(octave, 0, 8) + 3
     p = np.where(visible & (octave < 8), (half >> 1) + (half & 1), 0)
-    return p.reshape(-1, p.shape[-1]), levels, visible.any(1)
+    return p.reshape(-1, p.shape[-1]), levels, np.any(visible, axis=1)
 
 
 def _grouped(values: NDArray) -> NDArray:
@@ -116,7 +116,7 @@ def _grouped(values: NDArray) -> NDArray:
     return values.reshape(-1, min(rows, GROUP), lanes)
 
 
-def round_shift(value: ArrayLike, shift: ArrayLike, up: ArrayLike = 1, guard: int = GUARD) -> Ints:
+def round_shift(value: ArrayLike, shift: ArrayLike, up: Ints | int = 1, guard: int = GUARD) -> Ints:
     """Return ``value · 2^(guard - shift)``, to nearest with ties upwards, or down if not ``up``."""
     halves = (np.asarray(value, np.int64) << guard + 1) >> np.asarray(shift, np.int64)
     return (halves >> 1) + (halves & up)
