@@ -286,8 +286,9 @@ class Executor:
             factors = state.add(p, levels, seen)
             for job in range(jobs):
                 lanes = slice(job * g.lanes, (job + 1) * g.lanes)
-                sums[job] = attention.accumulate(sums[job], p[:, lanes], v[job, tile], *(
-                    factor[..., lanes] for factor in factors), g.depth)
+                shift, code, up = (factor[..., lanes] for factor in factors)
+                sums[job] = attention.accumulate(sums[job], p[:, lanes], v[job, tile], shift, code,
+                                                 up, g.depth)
         self.totals.array_cycles += jobs * tiles * (i["steps"] + i["blocks"] * g.tile_steps)
         self._sums = None if i["end"] else (sums, state)
         if i["end"]:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .compiler import lower
 from .device import Device, Golden, Run, open_device
-from .graph import Graph, checked
+from .graph import Graph
+from .layers import checked
 from .patterns import Pattern
 from .program import Program
 from .quantise import QuantisedGraph, quantise, relative_error
@@ -84,7 +85,8 @@ def run(program: Program, inputs: Mapping[str, ArrayLike], *, device: str | Devi
         error, error_int8 = (_error(outputs, quantised.graph.evaluate(given))
                              for given in (inputs, quantised.rounded(inputs)))
         if isinstance(device, Golden):
-            matches = _equal(program.integers_of(run.image), quantised.integers(inputs, program.geometry))
+            matches = _equal(program.integers_of(run.image),
+                             quantised.integers(inputs, program.geometry))
     report = Report.of(program, device.name, run.counters, matches_golden=matches, error=error,
                        error_int8=error_int8)
     return Result(outputs, report.as_dict(), run)

@@ -152,7 +152,7 @@ def decode(data: bytes | NDArray[np.uint8]) -> Instruction:
     if number not in set(Opcode):
         raise ValueError(f"Opcode must be one of {', '.join(f'{o} ({o.name})' for o in Opcode)}, "
                          f"not {number}")
-    opcode = Opcode(number)
+    opcode = Opcode(number)  # type: ignore[call-arg]
     values = {name: bits >> offset & (1 << width) - 1
               for name, (offset, width) in _places(opcode).items()}
     for name in ("reserved", "unused"):

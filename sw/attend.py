@@ -11,77 +11,33 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from .allocator import Places, Pool, Region
-from .assembler import Instruction
+from .attention_part import AttentionPart, Operands, Sizes
 from .integer import QuantisedAttention
-from .part import Matrix
-from .rtl.geometry import Geometry
-from .rtl.isa import Layout, Opcode, Queue
+from .rtl.isa import Queue
 from .schedule import Schedule
 from .visits import Run, Visits
 
-__all__ = ["Attending", "Operands", "Sizes"]
+__all__ = ["Attending"]
 
 _CHUNK = 4  # key tiles that are loaded together
 _AHEAD = 8  # steps by which loads run ahead
 _TILES = 8  # tiles of queries, and of outputs, in the scratchpad
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of attention, in units of the geometry."""
-
-    tiles: int
-    """Tiles of ``lanes`` queries."""
-    steps: int
-    """Steps of ``depth`` features of a head."""
-    blocks: int
-    """Blocks of ``rows`` features of a head."""
-    tile_words: int
-    """Words of a head in a tile of queries, or of the output."""
-    key_tiles: int
-    """Tiles of ``rows`` keys."""
-    key_words: int
-    """Words of a head in a tile of keys, or of values."""
-
-    @classmethod
-    def of(cls, queries: int, keys: int, features: int, geometry: Geometry) -> Sizes:
-        """Return the sizes for so many queries, keys and features of a head."""
-        blocks = -(-features // geometry.rows)
-        return cls(-(-queries // geometry.lanes), -(-features // geometry.depth), blocks,
-                   blocks * geometry.tile_words, -(-keys // geometry.rows),
-                   blocks * geometry.tile_steps)
-
-
-@dataclass(frozen=True)
-class Operands:
-    """Where the operands of attention lie, by parts of their forms.
-
-    What is not in the scratchpad, is in DRAM. The output can be in both.
-    """
-
-    q_dram: Matrix | None
-    k_dram: Matrix | None
-    v_dram: Matrix | None
-    c_dram: Matrix | None
-    q: Matrix | None
-    k: Matrix | None
-    v: Matrix | None
-    c: Matrix | None
-    masks: int
-    """The table of masks in DRAM, a word each."""
-    zeros: int
-    """Zeros in DRAM, as many as a head has words in a tile of the output."""
-
-
 @dataclass
 class _Visit:
-    """A tile of queries of some heads."""
+    """A tile of queries of some heads, on its way through the machine."""
 
-    heads: range
-    tile: int
+    part: AttentionPart
     operand: int = 0
+    """Where the queries are in the operand buffer, once they are."""
+
+    @property
+    def heads(self) -> range:
+        return self.part.heads
 
 
 @dataclass
@@ -134,7 +90,9 @@ class Attending:
         self._before = products[-1:] if self.operands.k else []
         for first in range(0, self.layer.heads, self.together):
             for tile in range(self.sizes.tiles):
-                self._visit(_Visit(range(first, first + self.together), tile))
+                heads = range(first, first + self.together)
+                self._visit(_Visit(AttentionPart(self.geometry, self.quantised, self.sizes,
+                                                 self.operands, heads, tile)))
         self._close()
         while self._pending:
             self._emit()
@@ -206,7 +164,7 @@ class Attending:
 
     def _visit(self, visit: _Visit) -> None:
         """Add a visit: its queries, what they attend to, and the store of its outputs."""
-        runs = self.visits.of(*self.layer.split(visit.heads.start), visit.tile)
+        runs = self.visits.of(*self.layer.split(visit.heads.start), visit.part.tile)
         if runs:
             self._load_queries(visit)
             pieces = list(_pieces(runs))
@@ -234,18 +192,18 @@ class Attending:
             missing = not self.operands.k and chunk not in self._keys[1]
             if self._crowded() or (missing and step is self._step):
                 self._close()
-            fields = self._place(*chunk, piece)
+            fields = self._place(visit, *chunk, piece)
             if step is self._step and _follows(attends[-1], fields):
                 attends[-1]["tiles"] += piece.count
                 continue
             step = self._step
             attends.append(fields | {"begin": not attends})
-            self._do(lambda fields=attends[-1]: self._issue(visit, head, fields))
+            self._do(partial(self._issue, visit, head, attends[-1]))
         attends[-1]["end"] = 1
         return attends
 
-    def _place(self, head: int, chunk: int, piece: Run) -> dict[str, int]:
-        """Return where some tiles of a head of keys lie; load what is not there."""
+    def _place(self, visit: _Visit, head: int, chunk: int, piece: Run) -> dict[str, int]:
+        """Return where some tiles of a head of keys lie; load the chunk if it is not there."""
         g, sizes, o = self.geometry, self.sizes, self.operands
         if o.k and o.v:
             k, k_stride, k_head = o.k[piece.first] + head * sizes.key_words, o.k.stride, \
@@ -258,7 +216,8 @@ class Attending:
             k = region.start + first * sizes.key_words
             v = region.start + len(places) * _CHUNK * sizes.key_words + first * g.tile_steps
             if missing:
-                self._load_keys(head, chunk, k, v, block)
+                tiles = range(sizes.key_tiles)[chunk * _CHUNK:][:_CHUNK]
+                self.program += visit.part.load_keys(head, tiles, k, v, block)
             k_stride, k_head, offset = sizes.key_words, 0, piece.first % _CHUNK
             k, v = k + offset * sizes.key_words, v + offset * g.tile_steps
         fields = {"k": k, "k_stride": k_stride, "k_head_stride": k_head, "v": v,
@@ -268,92 +227,57 @@ class Attending:
         if piece.mask is not None:
             index, stride = piece.mask
             fields |= {"masked": 1, "mask_stride": stride,
-                       "mask": self._mask(index, piece.count if stride else 1)}
+                       "mask": self._mask(visit, index, piece.count if stride else 1)}
         return fields
 
-    def _mask(self, index: int, count: int) -> int:
+    def _mask(self, visit: _Visit, index: int, count: int) -> int:
+        """Return where some masks lie; load them if they are not there."""
         place, missing = self._fetch(self._masks, (index, count))
         address = self._masks[0].start + place * _CHUNK
         if missing:
-            self._load(self.operands.masks + index, address, count)
+            self.program.append(visit.part.load(self.operands.masks + index, address, count))
         return address
 
     # -- instructions ------------------------------------------------------------------------------
 
-    def _load(self, dram: int, pool: int, words: int, rows: int = 1, stride: int = 0,
-              pool_stride: int = 0) -> None:
-        word = self.geometry.word_bytes
-        self.program.append(Instruction(Opcode.LOAD, {
-            "dram": dram * word, "pool": pool, "count": 1, "rows": rows, "words": words,
-            "dram_row_stride": stride * word, "pool_row_stride": pool_stride}))
-
-    def _load_keys(self, head: int, chunk: int, k: int, v: int, block: int) -> None:
-        sizes, o, steps = self.sizes, self.operands, self.geometry.tile_steps
-        assert o.k_dram and o.v_dram
-        first = chunk * _CHUNK
-        count = min(_CHUNK, sizes.key_tiles - first)
-        self._load(o.k_dram[first] + head * sizes.key_words, k, sizes.key_words, count,
-                   o.k_dram.stride, sizes.key_words)
-        self._load(o.v_dram[head * sizes.blocks] + first * steps, v, count * steps, sizes.blocks,
-                   o.v_dram.stride, block)
-
     def _load_queries(self, visit: _Visit) -> None:
         """Load the queries of a visit, unless they are there, and fill them in when it begins."""
-        sizes, o, first = self.sizes, self.operands, visit.heads.start * self.sizes.tile_words
-        words = len(visit.heads) * sizes.tile_words
-        if o.q:
-            address = o.q[visit.tile] + first
+        part, q = visit.part, self.operands.q
+        if q:
+            address = q[part.tile] + part.place
         else:
-            assert o.q_dram
-            place, _ = self._fetch(self._q, (visit.heads, visit.tile))
-            address = self._q[0].start + place * words
-            self._load(o.q_dram[visit.tile] + first, address, words)
+            place, _ = self._fetch(self._q, (part.heads, part.tile))
+            address = self._q[0].start + place * part.words
+            self.program.append(part.load_queries(address))
         self._do(lambda: self._fill(visit, address))
 
-    def _fill(self, visit: _Visit, pool: int) -> None:
-        steps = self.sizes.steps
-        visit.operand = self.schedule.operands.put(None, len(visit.heads) * steps)
+    def _fill(self, visit: _Visit, address: int) -> None:
+        visit.operand = self.schedule.operands.put(None, len(visit.heads) * self.sizes.steps)
         if self._before:
             self.schedule.after[len(self.program)] = self._before.pop()
-        self.program.append(Instruction(Opcode.FILL, {
-            "pool": pool, "pool_stride": self.sizes.tile_words, "operand": visit.operand,
-            "stride": steps, "count": len(visit.heads), "steps": steps}))
+        self.program.append(visit.part.fill(address, visit.operand))
+
+    def _issue(self, visit: _Visit, head: int, keys: dict[str, int]) -> None:
+        self.program.append(visit.part.attend(head, keys, visit.operand, self._output(visit)))
+
+    def _clear(self, visit: _Visit) -> None:
+        self.program.append(visit.part.clear(self._output(visit)))
+
+    def _store(self, visit: _Visit) -> None:
+        if self.operands.c_dram:
+            self.program.append(visit.part.store(self._output(visit)))
 
     def _output(self, visit: _Visit) -> int:
         """Return where the outputs of a visit lie."""
-        if self.operands.c:
-            return self.operands.c[visit.tile] + visit.heads.start * self.sizes.tile_words
-        _, places = self._c
-        key = visit.heads, visit.tile
+        part, c = visit.part, self.operands.c
+        if c:
+            return c[part.tile] + part.place
+        region, places = self._c
+        key = part.heads, part.tile
         place = places.find(key)
         place = places.put(key) if place is None else place
         assert place is not None  # nothing is pinned there
-        return self._c[0].start + place * len(visit.heads) * self.sizes.tile_words
-
-    def _issue(self, visit: _Visit, head: int, fields: dict[str, int]) -> None:
-        sizes, quantised, number = self.sizes, self.quantised, head - visit.heads.start
-        self.program.append(Instruction(Opcode.ATTEND, fields | {
-            "q": visit.operand + number * sizes.steps, "q_head_stride": sizes.steps,
-            "group": self.layer.group, "steps": sizes.steps, "blocks": sizes.blocks,
-            "c": self._output(visit) + number * sizes.tile_words,
-            "c_stride": self.geometry.tile_words, "c_head_stride": sizes.tile_words,
-            "layout": Layout.VECTORS, "multiplier": quantised.score.multiplier,
-            "shift": (quantised.score.shift - 12) // 4, "gain": quantised.gain,
-            "gain_shift": quantised.gain_shift}))
-
-    def _clear(self, visit: _Visit) -> None:
-        """Load zeros as the outputs of queries that see nothing."""
-        words = self.sizes.tile_words
-        self._load(self.operands.zeros, self._output(visit), words, len(visit.heads), 0, words)
-
-    def _store(self, visit: _Visit) -> None:
-        if self.operands.c_dram is None:
-            return
-        words, first = self.sizes.tile_words, visit.heads.start * self.sizes.tile_words
-        self.program.append(Instruction(Opcode.STORE, {
-            "dram": (self.operands.c_dram[visit.tile] + first) * self.geometry.word_bytes,
-            "pool": self._output(visit), "count": 1, "rows": 1,
-            "words": len(visit.heads) * words}))
+        return region.start + place * part.words
 
 
 def _pieces(runs: tuple[Run, ...]) -> Iterator[Run]:

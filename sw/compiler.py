@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .allocator import Pool, Region
 from .assembler import encode
-from .attend import Attending, Operands, Sizes
-from .form import Form
-from .graph import Attention, Graph
+from .attend import Attending
+from .attention_part import Operands, Sizes
+from .form import Drained, Form
+from .graph import Graph
 from .hazards import synchronise
 from .integer import QuantisedAttention, QuantisedLinear
+from .layers import Attention
 from .part import Matrix
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, quantise
@@ -171,7 +173,8 @@ class _Lowering:
         for layer in self.quantised.layers:
             if isinstance(layer, QuantisedAttention):
                 masks = self.visits[layer.layer.name].masks
-                bits = np.packbits(masks.reshape(len(masks), g.rows * g.lanes), axis=1, bitorder="little")
+                masks = masks.reshape(len(masks), g.rows * g.lanes)
+                bits = np.packbits(masks, axis=1, bitorder="little")
                 packed.append(np.pad(bits, ((0, 0), (0, g.word_bytes - bits.shape[1]))))
                 self.weights[layer.output] = self.image.matrix(len(masks), 1)
                 continue
@@ -196,7 +199,8 @@ class _Lowering:
     def _slot(self, name: str) -> Slot:
         matrix, word_bytes = self.dram[name], self.geometry.word_bytes
         return Slot(self.graph.tensors[name], self.forms[name], matrix.start * word_bytes,
-                    matrix.stride * word_bytes, self.quantised.scales[name], self.quantised.host_bias.get(name))
+                    matrix.stride * word_bytes, self.quantised.scales[name],
+                    self.quantised.host_bias.get(name))
 
     def _attend(self, layer: QuantisedAttention, later: set[str]) -> None:
         """Add the instructions of attention; the layers after it read the tensors ``later``."""
@@ -218,8 +222,8 @@ class _Lowering:
         places = [self.resident[source][1] if source in self.resident else None
                   for source in (*layer.inputs, name)]
         zeros = self.image.matrix(1, sizes.tile_words).start
-        operands = Operands(*(self.dram.get(source) for source in (*layer.inputs, name)), *places,
-                            self.weights[name].start, zeros)
+        operands = Operands(self.weights[name].start, zeros, *(
+            self.dram.get(source) for source in (*layer.inputs, name)), *places)
         Attending(layer, self.visits[layer.layer.name], sizes, operands, self.schedule,
                   self.pool).add()
         for source in layer.inputs:
@@ -287,6 +291,7 @@ class _Lowering:
                 x_words = 0
         start = region.start + x_words
         w = Matrix(start, tiling.chunk * product.block_words, ring=tiling.w_buffers)
+        c: Matrix | Drained
         if layer.output in self.resident:
             stays, _ = self.resident[layer.output]
             tokens = self.graph.tensors[layer.output].tokens

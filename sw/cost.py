@@ -16,7 +16,7 @@ from functools import partial
 
 from .assembler import Instruction, Token
 from .rtl.geometry import Geometry
-from .rtl.isa import INSTRUCTION_BYTES, TOKENS, Queue
+from .rtl.isa import INSTRUCTION_BYTES, TOKENS, Opcode, Queue
 
 __all__ = ["Estimate", "estimate"]
 
@@ -32,6 +32,8 @@ _ISSUE = 4  # from the address of a step to its operands
 _SETTLE = 6  # of a sum, into its context
 _PARAMETERS = 15  # from the last step of a tile to the parameters of its channels
 _LANES = 12  # of requantisation
+_SOFTMAX = 90  # from the last scores of a head to its factors
+_AHEAD = 8  # tiles of keys of which scores are made before the outputs of those before are done
 """Lengths of pipelines, in cycles."""
 
 
@@ -267,6 +269,15 @@ class _Model:
         free = drain = 0.0  # when the array, and the drain, have done what they have begun
         while True:
             i = yield from self._next(Queue.COMPUTE)
+            if i.opcode == Opcode.ATTEND:
+                yield from self._wait(i, 0)
+                work = i["steps"] + i["blocks"] * g.tile_steps
+                self.array_cycles += i["jobs"] * i["tiles"] * work
+                cycles = i["jobs"] * i["tiles"] * max(work, g.rows // g.softmax_rows)
+                free = drain = max(free, self.clock.now) + cycles
+                self._post(i.posts, True, free + behind + _SOFTMAX)
+                yield max(self.clock.now + 1, free - _AHEAD * g.rows)
+                continue
             for block in range(i["blocks"]):
                 yield from self._wait(i, block)
                 for tile in range(i["tiles"]):

@@ -73,7 +73,7 @@ class Form:
     def drained(self, start: int, tokens: int, geometry: Geometry) -> Drained:
         """Return where the drain puts the tiles of a tensor with heads, or in layout VECTORS."""
         g = geometry
-        parts, words = self.parts(tokens, g)
+        _, words = self.parts(tokens, g)
         if self.layout == Layout.BLOCKS:
             return Drained(start, words * (g.lanes // g.rows), g.tile_steps, words, self.layout)
         if self.layout == Layout.TRANSPOSED:

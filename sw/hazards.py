@@ -83,7 +83,7 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
     queues: dict[Queue, list[Instruction]] = {queue: [] for queue in Queue}
     ends: dict[Queue, list[int]] = {queue: [0] for queue in Queue}  # iterations before each
     known = {pair: 0 for pair in itertools.permutations(Queue, 2)}
-    own: dict[Queue, int] = dict.fromkeys(Queue, 0)  # iterations of it that a queue knows to be over
+    own = dict.fromkeys(Queue, 0)  # iterations of its own that a queue knows to be over
     echoes: dict[tuple[Queue, int], dict[Queue, int]] = {}  # of others that a queue knows then
     place: list[tuple[Queue, int]] = []
     for number, instruction in enumerate(program):
@@ -105,7 +105,8 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
             source = int(np.searchsorted(ends[poster], needed[-1])) - 1
             _connect(queues[poster][source], instruction, needed - ends[poster][source])
             known[poster, queue] = ends[poster][source + 1]
-            own[queue] = max(own[queue], echoes[poster, source].get(queue, 0))
+            if instruction.count == 1:
+                own[queue] = max(own[queue], echoes[poster, source][queue])
         iterations = ends[queue][-1] + 1 + np.arange(instruction.count)
         for access in accesses:
             history.record(access, queue, iterations)

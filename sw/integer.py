@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Attention
+from .layers import Attention
 from .rtl.geometry import Geometry
 from .sim import attention, golden
+from .visits import Run
 
 __all__ = ["QuantisedAttention", "QuantisedLinear"]
 
@@ -69,7 +70,7 @@ class QuantisedAttention:
         for head in range(layer.heads):
             features = slice(head * dim, (head + 1) * dim)
             shared = slice(head // layer.group * dim, (head // layer.group + 1) * dim)
-            together: dict[object, list[int]] = {}
+            together: dict[tuple[Run, ...], list[int]] = {}
             for first in range(0, len(q), lanes):
                 runs = visits.of(*layer.split(head), first // lanes)
                 together.setdefault(runs, []).append(first)

@@ -56,6 +56,19 @@ for m in range(blocks):
         else:     context = sums
 """,
     Opcode.STORE: _TRANSFER.format(f"{_DRAM} = {_POOL}"),
+    Opcode.ATTEND: """\
+for j in range(jobs):
+    if begin: sums = nothing
+    for t in range(tiles):
+        K[s] = pool[k + (j div group)·k_head_stride + t·k_stride + s]        s < steps
+        Q[s] = operand[q + j·q_head_stride + s]                              s < steps
+        V[m][s] = pool[v + (j div group)·v_head_stride + m·v_block_stride + t·v_stride + s]
+                                                           m < blocks, s < rows / depth
+        visible = pool[mask + t·mask_stride] if masked else all
+        sums = sums, and V weighted with the softmax of (K·Q)·multiplier / 2^(12 + 4·shift)
+    if end: for m in range(blocks):
+        tile at c + j·c_head_stride + m·c_stride = mean of V[m] · gain / 2^(gain_shift + 1)
+""",
 }
 
 _NOTES = {
@@ -70,6 +83,12 @@ its last step (see [numerics](numerics.md)). A block's iteration ends when its l
 scratchpad, or in its context.""",
     Opcode.STORE: """\
 A `ring` of 0 stands for no ring. An iteration ends when DRAM has acknowledged all of it.""",
+    Opcode.ATTEND: """\
+A tile of keys is a block of A whose outputs are keys and whose `k` are features; a block of values
+is one whose outputs are features and whose `k` are keys. Bit `key·lanes + lane` of a mask's word is
+1 if the lane's query sees the key. An instruction without `end` holds its sums for the next ATTEND,
+which has no `begin`; no other operation of the queue may come between them. Lanes whose query has
+seen no key have an output of 0. The arithmetic is that of [numerics](numerics.md).""",
 }
 
 
@@ -98,7 +117,8 @@ def document() -> str:
     enums = {node.name: dict(_docstrings(node.body)) for node in tree.body
              if isinstance(node, ast.ClassDef)}
     overview = _markdown(inspect.cleandoc(isa.__doc__ or "")).partition("\n\n")[2]
-    operations = {opcode.queue: opcode.name for opcode in Opcode}
+    operations = {queue: ", ".join(f"`{opcode.name}`" for opcode in Opcode if opcode.queue == queue)
+                  for queue in Queue}
     header = re.sub(r"^(`\w+`)\n +", r"* \1: ", about["header_layout"].partition("\n\n")[2],
                     flags=re.M)
     entry = header_layout["waits"].shape.elem_shape
@@ -108,8 +128,8 @@ def document() -> str:
         overview + "\n",
         _FORMAT.format(size=INSTRUCTION_BYTES),
         "## Queues\n",
-        _table(("number", "queue", "operation", "what it does"),
-               ((queue.value, queue.name, f"`{operations[queue]}`", enums["Queue"][queue.name])
+        _table(("number", "queue", "operations", "what it does"),
+               ((queue.value, queue.name, operations[queue], enums["Queue"][queue.name])
                 for queue in Queue)),
         "## Header\n",
         _table(("bits", "field"), ((f"{field.offset + field.width - 1}:{field.offset}", f"`{name}`")

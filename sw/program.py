@@ -30,7 +30,8 @@ from safetensors.numpy import save_file
 
 from .assembler import Instruction, decode, disassemble
 from .form import Form
-from .graph import Tensor, checked_inputs
+from .graph import checked_inputs
+from .layers import Tensor
 from .quantise import Scale
 from .rtl.geometry import Geometry
 from .rtl.isa import INSTRUCTION_BYTES, Layout

@@ -17,8 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .graph import Attention, Graph, Linear, checked_inputs
+from .graph import Graph, checked_inputs
 from .integer import QuantisedAttention, QuantisedLinear
+from .layers import Attention, Linear
 from .rtl.geometry import Geometry, preset
 from .sim import golden
 from .sim.attention import score_scale
@@ -166,8 +167,8 @@ def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
     if per_token:
         name = graph.inputs[0]
         values[name] = values[name] / scales[name].tokens(values[name])[:, np.newaxis]
-        for layer in graph.linear_layers:
-            values[layer.output] = layer(values[layer.input]) - layer.bias
+        for linear in graph.linear_layers:
+            values[linear.output] = linear(values[linear.input]) - linear.bias
     layers: list[QuantisedLinear | QuantisedAttention] = []
     for layer in graph.layers:
         if isinstance(layer, Attention):

@@ -1,0 +1,144 @@
+"""The instructions of a part of attention: a tile of queries of some heads, and some key tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .assembler import Instruction
+from .integer import QuantisedAttention
+from .part import Matrix
+from .rtl.geometry import Geometry
+from .rtl.isa import Layout, Opcode
+
+__all__ = ["AttentionPart", "Operands", "Sizes"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of attention, in units of the geometry."""
+
+    tiles: int
+    """Tiles of ``lanes`` queries."""
+    steps: int
+    """Steps of ``depth`` features of a head."""
+    blocks: int
+    """Blocks of ``rows`` features of a head."""
+    tile_words: int
+    """Words of a head in a tile of queries, or of the output."""
+    key_tiles: int
+    """Tiles of ``rows`` keys."""
+    key_words: int
+    """Words of a head in a tile of keys, or of values."""
+
+    @classmethod
+    def of(cls, queries: int, keys: int, features: int, geometry: Geometry) -> Sizes:
+        """Return the sizes for so many queries, keys and features of a head."""
+        blocks = -(-features // geometry.rows)
+        return cls(-(-queries // geometry.lanes), -(-features // geometry.depth), blocks,
+                   blocks * geometry.tile_words, -(-keys // geometry.rows),
+                   blocks * geometry.tile_steps)
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Where the operands of attention lie, by parts of their forms.
+
+    What is not in the scratchpad, is in DRAM. The output can be in both.
+    """
+
+    masks: int
+    """The table of masks in DRAM, a word each."""
+    zeros: int
+    """Zeros in DRAM, as many as a head has words in a tile of the output."""
+    q_dram: Matrix | None
+    k_dram: Matrix | None
+    v_dram: Matrix | None
+    c_dram: Matrix | None
+    q: Matrix | None
+    k: Matrix | None
+    v: Matrix | None
+    c: Matrix | None
+
+
+@dataclass(frozen=True)
+class AttentionPart:
+    """Makes the instructions for some heads and a tile of queries; addresses are in words."""
+
+    geometry: Geometry
+    layer: QuantisedAttention
+    sizes: Sizes
+    operands: Operands
+    heads: range
+    tile: int
+
+    @property
+    def words(self) -> int:
+        """Words of the queries, or of the output."""
+        return len(self.heads) * self.sizes.tile_words
+
+    @property
+    def place(self) -> int:
+        """Words before the heads in the tiles of queries and outputs."""
+        return self.heads.start * self.sizes.tile_words
+
+    def load_queries(self, pool: int) -> Instruction:
+        """Load the queries."""
+        assert self.operands.q_dram
+        return self.load(self.operands.q_dram[self.tile] + self.place, pool, self.words)
+
+    def load_keys(self, head: int, tiles: range, k: int, v: int, block: int) -> list[Instruction]:
+        """Load tiles of a head of keys, and of its values, whose blocks are ``block`` apart."""
+        sizes, o, steps = self.sizes, self.operands, self.geometry.tile_steps
+        assert o.k_dram
+        assert o.v_dram
+        return [self.load(o.k_dram[tiles.start] + head * sizes.key_words, k, sizes.key_words,
+                          len(tiles), o.k_dram.stride, sizes.key_words),
+                self.load(o.v_dram[head * sizes.blocks] + tiles.start * steps, v,
+                          len(tiles) * steps, sizes.blocks, o.v_dram.stride, block)]
+
+    def load(self, dram: int, pool: int, words: int, rows: int = 1, stride: int = 0,
+             pool_stride: int = 0) -> Instruction:
+        """Load rows of so many words."""
+        word_bytes = self.geometry.word_bytes
+        return Instruction(Opcode.LOAD, {
+            "dram": dram * word_bytes, "pool": pool, "count": 1, "rows": rows, "words": words,
+            "dram_row_stride": stride * word_bytes, "pool_row_stride": pool_stride})
+
+    def fill(self, pool: int, operand: int) -> Instruction:
+        """Copy the queries to the operand buffer."""
+        return Instruction(Opcode.FILL, {
+            "pool": pool, "pool_stride": self.sizes.tile_words, "operand": operand,
+            "stride": self.sizes.steps, "count": len(self.heads), "steps": self.sizes.steps})
+
+    def attend(self, head: int, keys: dict[str, int], operand: int, c: int) -> Instruction:
+        """Let a head, or several from it on, attend to some keys.
+
+        Parameters
+        ----------
+        head : :class:`int`
+        keys : dict of str to int
+            Fields of the instruction that say which keys these are, and for how many heads.
+        operand, c : :class:`int`
+            Where the queries of all heads start, and their outputs.
+        """
+        sizes, layer, number = self.sizes, self.layer, head - self.heads.start
+        return Instruction(Opcode.ATTEND, keys | {
+            "q": operand + number * sizes.steps, "q_head_stride": sizes.steps,
+            "group": layer.layer.group, "steps": sizes.steps, "blocks": sizes.blocks,
+            "c": c + number * sizes.tile_words, "c_stride": self.geometry.tile_words,
+            "c_head_stride": sizes.tile_words, "layout": Layout.VECTORS,
+            "multiplier": layer.score.multiplier, "shift": (layer.score.shift - 12) // 4,
+            "gain": layer.gain, "gain_shift": layer.gain_shift})
+
+    def clear(self, c: int) -> Instruction:
+        """Load zeros as the outputs of queries that see nothing."""
+        words = self.sizes.tile_words
+        return self.load(self.operands.zeros, c, words, len(self.heads), 0, words)
+
+    def store(self, c: int) -> Instruction:
+        """Store the outputs."""
+        assert self.operands.c_dram
+        dram = self.operands.c_dram[self.tile] + self.place
+        return Instruction(Opcode.STORE, {
+            "dram": dram * self.geometry.word_bytes, "pool": c, "count": 1, "rows": 1,
+            "words": self.words})
