@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from heddle.rtl.isa import Opcode
 from heddle.rtl.sequencer import Fetch, Sequencer
 from heddle.sim.streams import run_streams
