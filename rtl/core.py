@@ -181,7 +181,8 @@ class Core(wiring.Component):
             *(lane.eq(value) for lane, value in zip(drain.i, array.o, strict=True)),
             issue.freed.eq(drain.freed),
             drain.tiles.valid.eq(issue.done & issue.segment.drain),
-            *(drain.tiles.p[name].eq(issue.segment[name]) for name in drain.tiles.p.shape().members),
+            *(drain.tiles.p[name].eq(issue.segment[name])
+              for name in drain.tiles.p.shape().members),
         ]
 
     def _connect_tokens(self, m: Module) -> None:
@@ -212,7 +213,8 @@ class Core(wiring.Component):
                         | (for_fill & (fill.blocked & _posted_by(Queue.LOAD)).any()))
         engines = (self._sequencer, load, fill, matmul, self._drain, store)
         m.d.comb += [
-            self.busy.eq(Cat(engine.busy for engine in engines).any() | self._held_gives.level.any()),
+            self.busy.eq(Cat(engine.busy for engine in engines).any()
+                         | self._held_gives.level.any()),
             self.quiet.eq(load.idle & store.idle),
             self.step.eq(issue.step),
             self.wait_drain.eq(issue.full),

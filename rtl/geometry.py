@@ -116,8 +116,9 @@ class Geometry:
             raise ValueError(f"a burst must hold between one word ({self.word_bytes} bytes) and "
                              f"4096 bytes, not {self.burst_bytes}")
         if self.scratchpad_bytes % (self.word_bytes * self.scratchpad_banks):
-            raise ValueError(f"scratchpad_bytes must be a multiple of {self.scratchpad_banks} banks "
-                             f"× {self.word_bytes} bytes, not {self.scratchpad_bytes}")
+            raise ValueError("scratchpad_bytes must be a multiple of "
+                             f"{self.scratchpad_banks} banks × {self.word_bytes} bytes, "
+                             f"not {self.scratchpad_bytes}")
         if not _power_of_two(self.bank_words):
             raise ValueError("scratchpad_bytes must give banks of a power of two of words, "
                              f"not {self.bank_words}")
@@ -169,7 +170,7 @@ class Geometry:
 
     @property
     def channel_words(self) -> int:
-        """Words that hold the requantisation parameters of ``rows`` output channels (8 bytes each)."""
+        """Words that hold the parameters of ``rows`` output channels, 8 bytes each."""
         return 8 * self.rows // self.word_bytes
 
     @property
@@ -196,7 +197,7 @@ class Geometry:
 
     @property
     def fingerprint(self) -> int:
-        """32 bits that differ between geometries whose programs differ; readable from a register."""
+        """32 bits that tell geometries apart whose programs differ; a register shows them."""
         text = ",".join(f"{key}={value}" for key, value in sorted(self.as_dict().items())
                         if key not in ("name", "clock_mhz_assumed"))
         return functools.reduce(lambda h, c: (h ^ c) * 0x01000193 & 0xFFFFFFFF,

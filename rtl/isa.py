@@ -111,12 +111,12 @@ header_layout = data.StructLayout({
 """
 
 _transfer = {
-    "dram":            (32, "Byte offset in the DRAM image of the first word; a multiple of a word."),
+    "dram":            (32, "Byte of the first word in the DRAM image; a multiple of a word."),
     "pool":            (24, "Scratchpad address of the first word."),
     "count":           (16, "Iterations of the outermost loop."),
     "rows":            (16, "Rows an iteration."),
     "words":           (16, "Consecutive words a row."),
-    "ring":            (16, "Iterations after which the scratchpad address starts again; 0: never."),
+    "ring":            (16, "Iterations after which the pool address starts again; 0: never."),
     "dram_stride":     (32, "Bytes between iterations in DRAM; a multiple of a word."),
     "dram_row_stride": (32, "Bytes between rows in DRAM; a multiple of a word."),
     "pool_stride":     (24, "Words between iterations in the scratchpad."),
@@ -152,7 +152,7 @@ FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
     },
     Opcode.STORE: _transfer,
 }
-"""Fields of each operation, least significant first, after the header: width in bits and meaning."""
+"""Fields of each operation, least significant first, after the header: width and meaning."""
 
 
 def instruction_layout(opcode: Opcode) -> data.StructLayout:

@@ -1,4 +1,4 @@
-"""Executes MATMUL: a loop nest becomes segments, and segments become a step of the array a cycle."""
+"""Executes MATMUL: a loop nest becomes segments, and segments become steps of the array."""
 
 from __future__ import annotations
 
