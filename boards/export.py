@@ -18,7 +18,7 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
 
     ``heddle_NAME.v`` has the top module ``heddle_NAME`` with clock ``aclk``, reset ``aresetn``
     (active low), ``interrupt``, the registers as the AXI4-Lite subordinate ``s_axi``, and the AXI4
-    managers ``m_axi_0`` and so on. ``heddle_registers.h`` is a C header. ``heddle_NAME.json`` has the sizes and the fingerprint that the
+    managers ``m_axi_0`` and so on. ``heddle_NAME.json`` has the sizes and the fingerprint that the
     register ``GEOMETRY`` shows, ``heddle_NAME.h`` the registers for C.
 
     Parameters
@@ -37,7 +37,6 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     name = f"heddle_{geometry.name}"
     files = {
         f"{name}.v": verilog(Accelerator(geometry), name, technology, axi_clock=True),
-        "heddle_registers.h": header(),
         f"{name}.json": json.dumps({
             "geometry": geometry.as_dict(),
             "fingerprint": geometry.fingerprint,

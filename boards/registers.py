@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..rtl.geometry import Geometry
 from ..rtl.registers import ADDRESS_BITS, REGISTERS, Field, Register
 
 __all__ = ["document", "header"]
@@ -66,14 +67,20 @@ def _defines(register: Register) -> Iterator[str]:
     for field in register.fields:
         if field.width < 32:
             mask = ((1 << field.width) - 1) << field.offset
-            yield f"#define {name}_{field.name.upper()} 0x{mask:08X}u  /* {field.doc} */"
+            yield f"#define {name}_{field.name.upper()}_SHIFT {field.offset}  /* {field.doc} */"
+            yield f"#define {name}_{field.name.upper()}_MASK 0x{mask:08X}u"
 
 
-def header() -> str:
-    """Return a C header with the offset of each register and the mask of each field."""
+def header(geometry: Geometry) -> str:
+    """Return a C header: the offset of each register, the shift and mask of each field.
+
+    ``HEDDLE_FINGERPRINT`` is what the register ``GEOMETRY`` of this geometry shows.
+    """
     lines = [line for register in REGISTERS for line in _defines(register)]
-    return "\n".join(["/* Registers of a Heddle accelerator. */", "#ifndef HEDDLE_REGISTERS_H",
-                      "#define HEDDLE_REGISTERS_H", "", *lines, "", "#endif", ""])
+    return "\n".join([f"/* Registers of the Heddle accelerator {geometry.name}. */",
+                      "#ifndef HEDDLE_REGISTERS_H", "#define HEDDLE_REGISTERS_H", "",
+                      f"#define HEDDLE_FINGERPRINT 0x{geometry.fingerprint:08X}u", "",
+                      *lines, "", "#endif", ""])
 
 
 if __name__ == "__main__":
