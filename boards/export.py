@@ -1,4 +1,4 @@
-"""The files that a board's flow or another tool takes over: Verilog and sizes."""
+"""The files that a board's flow or another tool takes over: Verilog, sizes, registers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from ..rtl.accelerator import Accelerator
 from ..rtl.export import verilog
 from ..rtl.geometry import Geometry
-from ..rtl.registers import REGISTERS
+from .registers import header
 
 __all__ = ["export"]
 
@@ -18,8 +18,8 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
 
     ``heddle_NAME.v`` has the top module ``heddle_NAME`` with clock ``aclk``, reset ``aresetn``
     (active low), ``interrupt``, the registers as the AXI4-Lite subordinate ``s_axi``, and the AXI4
-    managers ``m_axi_0`` and so on. ``heddle_NAME.json`` has the sizes, the fingerprint that the
-    register ``GEOMETRY`` shows, and the byte offset of each register.
+    managers ``m_axi_0`` and so on. ``heddle_NAME.json`` has the sizes and the fingerprint that the
+    register ``GEOMETRY`` shows, ``heddle_NAME.h`` the registers for C.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
             "geometry": geometry.as_dict(),
             "fingerprint": geometry.fingerprint,
             "technology": technology,
-            "registers": {register.name: register.offset for register in REGISTERS},
         }, indent=2) + "\n",
+        f"{name}.h": header(geometry),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():

@@ -249,7 +249,8 @@ class Core(wiring.Component):
                         | (for_fill & (fill.blocked & _posted_by(Queue.LOAD)).any()))
         engines = (self._sequencer, load, fill, compute, self._drain, store)
         m.d.comb += [
-            self.busy.eq(Cat(engine.busy for engine in engines).any() | self._held_gives.level.any()),
+            self.busy.eq(Cat(engine.busy for engine in engines).any()
+                         | self._held_gives.level.any()),
             self.quiet.eq(load.idle & store.idle),
             self.step.eq(compute.issue.step),
             self.wait_drain.eq(compute.wait_drain),

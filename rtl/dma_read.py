@@ -117,7 +117,7 @@ class ReadBuffer(wiring.Component):
     burst_words : :class:`int`
         Words of the longest burst; a power of two.
     depth : :class:`int`
-        Words in the buffer.
+        Words in the buffer; a power of two.
 
     Members
     -------

@@ -80,12 +80,12 @@ class Geometry:
 
     def _check_limits(self) -> None:
         for name, low, high, why in (
-            ("rows", 2, 64, "a tile is drained a row at a time"),
+            ("rows", 4, 16, "the softmax takes key tiles of 4, 8 or 16 keys"),
             ("lanes", 2, 256, "the lanes work in pairs that share a DSP"),
             ("depth", 1, 8, "the 18-bit low field of a packed DSP product holds 8 INT8 products"),
             ("candidates", 1, 8, "a fine selector is at most 3 bits"),
             ("contexts", 4, 32, "a quarter holds an attention output, in RAM of 32 entries"),
-            ("softmax_rows", 1, 2, "an accumulator column has at most two drain chains"),
+            ("softmax_rows", 1, 2, "two rows leave the array in a cycle"),
             ("operand_steps", 16, 65536, "instructions address it with 16 bits"),
             ("dma_ports", 1, 4, "a burst is dealt to one of at most 4 ports"),
             ("dma_bytes", 4, 64, "a beat carries at most one instruction of 64 bytes"),
@@ -110,6 +110,10 @@ class Geometry:
         if self.lanes > self.word_bytes:
             raise ValueError(f"lanes must be at most depth × rows = {self.word_bytes}, not "
                              f"{self.lanes}: a word holds whole vectors")
+        if self.rows < 4 * self.softmax_rows:
+            raise ValueError("rows must be at least 4 × softmax_rows = "
+                             f"{4 * self.softmax_rows}, not {self.rows}: the softmax decides on "
+                             "a reference once a tile")
         if self.lanes > 8 * self.depth:
             raise ValueError(f"lanes must be at most 8 × depth = {8 * self.depth}, not "
                              f"{self.lanes}: a word holds the mask bits of a tile")
@@ -120,8 +124,9 @@ class Geometry:
             raise ValueError(f"a burst must hold between one word ({self.word_bytes} bytes) and "
                              f"4096 bytes, not {self.burst_bytes}")
         if self.scratchpad_bytes % (self.word_bytes * self.scratchpad_banks):
-            raise ValueError(f"scratchpad_bytes must be a multiple of {self.scratchpad_banks} banks "
-                             f"× {self.word_bytes} bytes, not {self.scratchpad_bytes}")
+            raise ValueError("scratchpad_bytes must be a multiple of "
+                             f"{self.scratchpad_banks} banks × {self.word_bytes} bytes, "
+                             f"not {self.scratchpad_bytes}")
         if not _power_of_two(self.bank_words):
             raise ValueError("scratchpad_bytes must give banks of a power of two of words, "
                              f"not {self.bank_words}")
@@ -173,7 +178,7 @@ class Geometry:
 
     @property
     def channel_words(self) -> int:
-        """Words that hold the requantisation parameters of ``rows`` output channels (8 bytes each)."""
+        """Words that hold the parameters of ``rows`` output channels, 8 bytes each."""
         return 8 * self.rows // self.word_bytes
 
     @property
@@ -228,7 +233,7 @@ class Geometry:
 
     @property
     def fingerprint(self) -> int:
-        """32 bits that differ between geometries whose programs differ; readable from a register."""
+        """32 bits that tell geometries apart whose programs differ; a register shows them."""
         text = ",".join(f"{key}={value}" for key, value in sorted(self.as_dict().items())
                         if key not in ("name", "clock_mhz_assumed"))
         return functools.reduce(lambda h, c: (h ^ c) * 0x01000193 & 0xFFFFFFFF,

@@ -123,12 +123,12 @@ raw_layout = data.StructLayout({
 """All 512 bits of an instruction of any operation."""
 
 _transfer = {
-    "dram":            (32, "Byte offset in the DRAM image of the first word; a multiple of a word."),
+    "dram":            (32, "Byte of the first word in the DRAM image; a multiple of a word."),
     "pool":            (24, "Scratchpad address of the first word."),
     "count":           (16, "Iterations of the outermost loop."),
     "rows":            (16, "Rows an iteration."),
     "words":           (16, "Consecutive words a row."),
-    "ring":            (16, "Iterations after which the scratchpad address starts again; 0: never."),
+    "ring":            (16, "Iterations after which the pool address starts again; 0: never."),
     "dram_stride":     (32, "Bytes between iterations in DRAM; a multiple of a word."),
     "dram_row_stride": (32, "Bytes between rows in DRAM; a multiple of a word."),
     "pool_stride":     (24, "Words between iterations in the scratchpad."),
@@ -186,7 +186,7 @@ FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
         "c_part_stride":  (24, "Words between the ``rows``-token parts of a tile, layout BLOCKS."),
         "c_head_stride":  (24, "Words between the drained outputs of heads."),
         "layout":         (2, "How the drain lays a tile into words (:class:`Layout`)."),
-        "multiplier":     (17, "Of a product, to make a score: log2 with 7 fraction bits."),
+        "multiplier":     (17, "Of a product, to make a score: log2 with 6 fraction bits."),
         "shift":          (2, "To the right after the multiplication: by 12 + 4 · ``shift``."),
         "gain":           (17, "Multiplier of the mean of the values, to make the output."),
         "gain_shift":     (6, "To the right after it."),

@@ -1,4 +1,4 @@
-"""The register map, once: the AXI4-Lite block, the C header and the documentation derive from it."""
+"""The register map, once: AXI4-Lite block, C header and documentation derive from it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("CONTROL", 0x08, "Starts and stops the machine.", (
         Field("start", 0, 1, "w", "Run the program; ignored while busy."),
         Field("interrupt_enable", 1, 1, "rw", "Raise the interrupt line at the end of a run."),
-        Field("reset", 2, 1, "w", "End a run: transfers under way complete, then all queues clear."),
+        Field("reset", 2, 1, "w", "End a run: transfers under way complete, the rest is dropped."),
     )),
     Register("STATUS", 0x0C, "State of the run.", (
         Field("busy", 0, 1, "r", "A run is in progress."),

@@ -1,4 +1,4 @@
-"""The scratchpad: one pool of words, with a private read port for A and a shared port for the rest."""
+"""The scratchpad: one pool of words, a read port for A alone and a shared port for the rest."""
 
 from __future__ import annotations
 

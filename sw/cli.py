@@ -161,7 +161,7 @@ def run(program: Path, source: Path, target: Path, device: str, file: Path | Non
               show_default=True, help="Plain RTL, or explicit UltraScale+ primitives.")
 @click.option("--output", type=_FOLDER, required=True, help="Folder for the files.")
 def verilog(geometry: str, technology: str, output: Path) -> None:
-    """Write the Verilog of a geometry, and its sizes as JSON."""
+    """Write the Verilog of a geometry, its sizes as JSON, and its registers for C."""
     from .boards.export import export
 
     with _console.status(f"Elaborating {geometry}"):

@@ -196,13 +196,16 @@ def open_device(device: str | Device, geometry: Geometry) -> Device:
 
 def _standing(program: Program, registers: Mapping[str, int]) -> str:
     """Say for each queue which instruction it has not completed."""
+    instructions = program.decoded()
     places = []
     for queue in Queue:
-        numbers = [n for n, i in enumerate(program.decoded()) if i.queue == queue]
+        numbers = [n for n, i in enumerate(instructions) if i.queue == queue]
         done = registers[f"RETIRED_{queue.name}"]
-        places.append(f"{queue.name} has completed all of its {done} instructions"
-                      if done == len(numbers) else f"{queue.name} is at instruction "
-                      f"{numbers[done]} ({program.decoded()[numbers[done]]})")
+        if done < len(numbers):
+            place = f"is at instruction {numbers[done]} ({instructions[numbers[done]]})"
+        else:
+            place = f"has completed all of its {done} instructions"
+        places.append(f"{queue.name} {place}")
     return "; ".join(places)
 
 

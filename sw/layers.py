@@ -39,7 +39,7 @@ def checked(array: ArrayLike, name: str, *shape: int | None) -> NDArray[np.float
         raise ValueError(f"{name} must have {len(shape)} axes, not {array.ndim} (its shape is "
                          f"{array.shape})")
     for axis, (wanted, found) in enumerate(zip(shape, array.shape, strict=True)):
-        if found != wanted if wanted is not None else found < 1:
+        if found < 1 or wanted not in (None, found):
             raise ValueError(f"{name} must have {'at least 1' if wanted is None else wanted} "
                              f"along axis {axis}, not {found} (its shape is {array.shape})")
     with np.errstate(over="ignore"):

@@ -104,10 +104,11 @@ class Schedule:
                     parts += 1
 
     def _load(self, part: Part, weights: bool, inputs: bool) -> None:
-        if weights:
-            self.program.append(part.load_weights(part.blocks))
+        """Load the inputs, all of which are needed first, and then the weights, block by block."""
         if inputs:
             self.program.append(part.load_inputs(part.tiles, range(part.product.steps)))
+        if weights:
+            self.program.append(part.load_weights(part.blocks))
 
     def _store(self, part: Part, blocks: range, tiles: range) -> None:
         if part.c_dram is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from heddle.boards.export import export
+from heddle.boards.registers import document
 from heddle.rtl.geometry import PRESETS
 
 CHILD_TIMES = slice(0, 4)  # of os.times(): this process and its children, user and system
@@ -37,7 +38,7 @@ def count(text, top, wanted):
 @pytest.mark.parametrize("name", PRESETS)
 def test_files(name, tmp_path):
     geometry = PRESETS[name]
-    verilog, sizes = export(geometry, tmp_path / "new" / "folder")
+    verilog, sizes, _ = export(geometry, tmp_path / "new" / "folder")
     text = verilog.read_text()
     assert text.count(f"module heddle_{name}(") == 1
     for port in ("aclk", "aresetn", "interrupt", "s_axi_awaddr",
@@ -50,10 +51,28 @@ def test_files(name, tmp_path):
     assert "DSP48E2" not in text
 
 
+def test_header_compiles_and_agrees(tmp_path):
+    *_, header = export(PRESETS["tiny"], tmp_path)
+    source = tmp_path / "check.cpp"
+    source.write_text(f"""
+        #include "{header.name}"
+        static_assert(HEDDLE_FINGERPRINT == {PRESETS["tiny"].fingerprint}u);
+        static_assert(HEDDLE_CONTROL == 0x08 && HEDDLE_CONTROL_START_MASK == 1);
+        static_assert(HEDDLE_ERROR_RESPONSE_SHIFT == 4 && HEDDLE_ERROR_RESPONSE_MASK == 0x30);
+        static_assert(HEDDLE_RETIRED_STORE == 0x5c);
+    """)
+    subprocess.run(["g++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only", source], check=True)
+
+
+def test_register_page_is_up_to_date():
+    page = Path(__file__).parents[2] / "docs" / "registers.md"
+    assert page.read_text() == document()
+
+
 def test_full_size(tmp_path):
     """Each distinct cell is elaborated once, so the largest preset stays quick and small."""
     before = sum(os.times()[CHILD_TIMES])
-    verilog, _ = export(PRESETS["zcu102"], tmp_path, technology="xilinx")
+    verilog, *_ = export(PRESETS["zcu102"], tmp_path, technology="xilinx")
     assert sum(os.times()[CHILD_TIMES]) - before < 20
     assert verilog.stat().st_size < 3_000_000
     text = verilog.read_text()

@@ -59,8 +59,8 @@ def test_other_geometries(changes):
 
 
 def test_a_run_that_does_not_end_says_where_each_queue_stands():
-    with pytest.raises(DeviceError, match="must end within 300 cycles, and it has not: LOAD is at "
-                                          "instruction .*FILL is at .*COMPUTE is at .*STORE is at"):
+    with pytest.raises(DeviceError, match=r"must end within 300 cycles, and it has not: LOAD is at "
+                                          r"instruction .*FILL is at .*COMPUTE is at .*STORE is"):
         heddle.linear(*matrices(33, 33, 33), geometry="tiny", device=Rtl(TINY, limit=300))
 
 

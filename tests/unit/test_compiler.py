@@ -313,3 +313,15 @@ def test_expected_utilisation(shape, utilisation):
     cycles = estimate(program.decoded(), program.geometry).cycles
     peak = program.geometry.peak_macs_per_cycle
     assert tokens * inputs * outputs / (cycles * peak) > utilisation
+
+
+def test_a_layer_starts_while_the_one_before_is_computed():
+    rng = np.random.default_rng(0)
+    graph = Graph()
+    sources = [graph.input(name, tokens=128, features=384) for name in ("hidden", "context")]
+    for name, x in zip(("query", "key", "value", "output"), (sources[0],) * 3 + (sources[1],)):
+        graph.output(graph.linear(name, x, rng.normal(size=(384, 384))))
+    program = heddle.compile(graph, {x: np.ones((1, 384)) for x in sources}, "zcu102")
+    e = estimate(program.decoded(), program.geometry)
+    assert e.array_cycles == 4 * 4608
+    assert e.cycles < 20_000

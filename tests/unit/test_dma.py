@@ -98,11 +98,13 @@ class Run:
     """An engine with memory, pool and tokens around it; ``run`` simulates until all is done."""
 
     def __init__(self, engine, sizes, jobs, *, idle=0.0, pool_idle=None, latency=(1, 1), seed=0,
-                 response=lambda address: Response.OKAY, supply=None, limit=5000):
+                 pool_latency=POOL_LATENCY, response=lambda address: Response.OKAY, supply=None,
+                 limit=5000):
         self.rng = random.Random(seed)
         self.sizes, self.jobs, self.queue, self.limit = sizes, jobs, deque(jobs), limit
         self.idle, self.pool_idle = idle, idle if pool_idle is None else pool_idle
         self.dram = bytearray(self.rng.randbytes(1 << 16 if sizes["word_bytes"] < 64 else 1 << 18))
+        self.pool_latency = pool_latency
         self.pool = {n: self.rng.getrandbits(8 * sizes["word_bytes"]) for n in range(1024)}
         self.writes = Counter()
         self.retired, self.errors, self.beats, self.cycle = [], [], 0, 0
@@ -130,7 +132,7 @@ class Run:
 
     async def pool_reads(self, ctx):
         pool = self.dut.pool
-        flight = [None] * POOL_LATENCY
+        flight = [None] * self.pool_latency
         while True:
             ctx.set(pool.request.ready, ready := self.rng.random() >= self.pool_idle)
             word = flight.pop(0)
@@ -333,6 +335,13 @@ def test_each_port_transfers_a_beat_a_cycle_across_iterations_and_instructions(
                         dram_stride=length * sizes["word_bytes"])] * 2
     run = Run(engine, sizes, jobs, latency=(latency, latency)).run()
     assert rate(run) >= 0.97
+
+
+def test_a_pool_slower_than_stated_only_costs_time():
+    sizes = SIZES["tiny"]
+    run = Run(Store, sizes, [instruction(dram=0, pool=0, words=100)],
+              pool_latency=8 * POOL_LATENCY).run()
+    assert [run.word(8 * n) for n in range(100)] == [run.pool[n] for n in range(100)]
 
 
 def test_a_slow_port_gets_fewer_bursts():

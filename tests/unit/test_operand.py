@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from heddle.rtl.isa import Opcode, Queue, token
 from heddle.rtl.operand import Fill, OperandBuffer
 from heddle.sim.streams import run_streams

@@ -4,6 +4,7 @@
 import random
 
 import pytest
+
 from heddle.rtl.ram import DualPortRam
 from heddle.rtl.scratchpad import Scratchpad
 from heddle.sim.streams import run_streams

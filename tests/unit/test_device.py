@@ -1,0 +1,55 @@
+"""What a device says when a run fails."""
+
+import numpy as np
+import pytest
+
+import heddle
+from heddle.device import _describe, _standing
+from heddle.rtl.isa import Opcode
+
+
+@pytest.fixture(scope="module")
+def program():
+    graph = heddle.Graph()
+    x = graph.input("x", tokens=8, features=16)
+    graph.output(graph.linear("y", x, np.eye(16)))
+    return heddle.compile(graph, {"x": np.ones((8, 16))}, "tiny")
+
+
+def registers(code, response, port, address):
+    return {"ERROR": code | response << 4 | port << 6, "ERROR_ADDRESS_LO": address & 0xFFFFFFFF,
+            "ERROR_ADDRESS_HI": address >> 32}
+
+
+def test_a_failed_read_names_its_instruction(program):
+    loads = [n for n, i in enumerate(program.decoded()) if i.opcode == Opcode.LOAD]
+    address = program.inputs["x"].offset
+    message = _describe(program, registers(1, 2, 1, address))
+    assert message == (f"The run ended because a read was answered with SLVERR: the burst at "
+                       f"{address:#x} on port 1, a transfer of instruction {loads[0]} (LOAD)")
+
+
+def test_a_failed_write_names_its_instruction(program):
+    message = _describe(program, registers(2, 3, 0, program.outputs["y"].offset))
+    assert "a write was answered with DECERR" in message
+    assert message.endswith("(STORE)")
+
+
+def test_a_failed_fetch_is_named(program):
+    message = _describe(program, registers(1, 3, 0, program.offset))
+    assert message.endswith("a transfer of the instruction fetch")
+
+
+def test_an_unknown_opcode_is_named(program):
+    assert _describe(program, registers(3, 0, 0, 0)) == (
+        "The run ended at an instruction with an unknown opcode")
+
+
+def test_an_unfinished_run_names_where_each_queue_stands(program):
+    counts = {opcode.queue.name: sum(i.opcode == opcode for i in program.decoded())
+              for opcode in Opcode}
+    done = {f"RETIRED_{name}": count for name, count in counts.items()} | {"RETIRED_STORE": 1}
+    stores = [n for n, i in enumerate(program.decoded()) if i.opcode == Opcode.STORE]
+    message = _standing(program, done)
+    assert message.startswith(f"LOAD has completed all of its {counts['LOAD']} instructions; FILL")
+    assert f"STORE is at instruction {stores[1]} (STORE " in message

@@ -1,0 +1,80 @@
+# amaranth: UnusedElaboratable=no
+"""Geometry: the presets, what is derived, and every refusal."""
+
+import json
+
+import pytest
+
+from heddle.rtl.accelerator import Accelerator
+from heddle.rtl.geometry import PRESETS, Geometry, preset
+
+TINY = PRESETS["tiny"]
+
+
+@pytest.mark.parametrize("geometry", PRESETS.values(), ids=PRESETS)
+def test_derived_sizes_add_up(geometry):
+    g = geometry
+    assert g.word_bytes == g.vectors_per_word * g.lanes
+    assert g.step_words * g.word_bytes == g.depth * g.lanes
+    assert g.tile_words * g.word_bytes == g.rows * g.lanes
+    assert g.channel_words * g.word_bytes == 8 * g.rows
+    assert g.word_beats * g.dma_bytes == g.word_bytes
+    assert g.scratchpad_words == g.scratchpad_banks * g.bank_words == 1 << g.pool_bits
+    assert g.operand_steps == 1 << g.operand_bits
+    assert g.contexts == 1 << g.context_bits
+
+
+def test_the_presets_have_their_sizes():
+    assert {name: g.peak_macs_per_cycle for name, g in PRESETS.items()} == {
+        "zcu102": 4096, "compact": 1024, "ecp5": 128, "tiny": 32}
+    assert preset("tiny") is preset(TINY) is TINY
+
+
+@pytest.mark.parametrize(("changes", "error", "message"), [
+    ({"rows": 4.0}, TypeError, "rows must be an integer, not 4.0"),
+    ({"lanes": True}, TypeError, "lanes must be an integer, not True"),
+    ({"contexts": 0}, ValueError, "contexts must be positive, not 0"),
+    ({"lanes": 12}, ValueError, "lanes must be a power of two, not 12"),
+    ({"depth": 16}, ValueError, "depth must be between 1 and 8, not 16: the 18-bit low field"),
+    ({"candidates": 16}, ValueError, "candidates must be between 1 and 8, not 16"),
+    ({"rows": 32, "lanes": 32}, ValueError, "rows must be between 4 and 16, not 32"),
+    ({"softmax_rows": 2}, ValueError, "rows must be at least 4 × softmax_rows = 8, not 4"),
+    ({"softmax_rows": 4}, ValueError, "softmax_rows must be between 1 and 2, not 4"),
+    ({"dma_ports": 8}, ValueError, "dma_ports must be between 1 and 4, not 8"),
+    ({"dma_bytes": 128}, ValueError, "dma_bytes must be between 4 and 64, not 128"),
+    ({"operand_steps": 8}, ValueError, "operand_steps must be between 16 and 65536, not 8"),
+    ({"lanes": 2}, ValueError, r"lanes must be a multiple of rows \(4\), not 2"),
+    ({"depth": 8, "lanes": 8}, ValueError, r"rows must be a multiple of depth \(8\), not 4"),
+    ({"depth": 1}, ValueError, "A word must hold the 8 bytes of a channel's parameters"),
+    ({"lanes": 16}, ValueError, "lanes must be at most depth × rows = 8, not 16"),
+    ({"dma_bytes": 16, "burst_beats": 4}, ValueError, "dma_bytes must divide a word of 8 bytes"),
+    ({"burst_beats": 1}, ValueError, r"between one word \(8 bytes\) and 4096 bytes, not 4"),
+    ({"scratchpad_bytes": 1000}, ValueError, "must be a multiple of 2 banks × 8 bytes, not 1000"),
+    ({"scratchpad_bytes": 48 << 10}, ValueError, "banks of a power of two of words, not 3072"),
+])
+def test_refusals(changes, error, message):
+    with pytest.raises(error, match=message):
+        TINY.replace(**changes)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="one of zcu102, compact, ecp5, tiny, not 'huge'"):
+        preset("huge")
+
+
+def test_a_geometry_survives_json_and_unknown_sizes_do_not():
+    sizes = json.loads(json.dumps(TINY.as_dict()))
+    assert Geometry.from_dict(sizes) == TINY
+    with pytest.raises(ValueError, match="no size named 'colour'"):
+        Geometry.from_dict(sizes | {"colour": 1})
+
+
+def test_the_fingerprint_tells_what_matters_to_a_program():
+    assert TINY.replace(name="other", clock_mhz_assumed=100).fingerprint == TINY.fingerprint
+    others = [TINY.replace(contexts=8), TINY.replace(operand_steps=128), *PRESETS.values()]
+    assert len({g.fingerprint for g in others}) == len(others)
+
+
+def test_a_fine_selector_is_refused_until_there_is_one():
+    with pytest.raises(ValueError, match="must have candidates 1, not 4"):
+        Accelerator(TINY.replace(candidates=4))
