@@ -66,7 +66,10 @@ class Pattern:
         self.global_tokens = _size("Global tokens", global_tokens, 0, max(queries, keys))
         self.lengths = self._checked_lengths(lengths)
         self.mask = None if mask is None else self._checked_mask(mask)
-        self.bitmap, self.block = (None, 1) if blocks is None else self._checked_blocks(*blocks)
+        self.bitmap: Bools | None = None
+        self.block = 1
+        if blocks is not None:
+            self.bitmap, self.block = self._checked_blocks(*blocks)
 
     def visible(self, head: int, queries: range, keys: range, item: int = 0) -> Bools:
         """Return which of some keys some queries see, as ``[queries, keys]``.
