@@ -76,6 +76,7 @@ class Attending:
         self._regions: list[Region] = []
         self._pending: deque[_Step] = deque()
         self._step = _Step()
+        self._steps = 0
         wide = self.together * sizes.tile_words
         pair = 2 * _CHUNK * sizes.key_words
         self._q = self._room(0 if operands.q else _TILES, wide)
@@ -142,15 +143,19 @@ class Attending:
         return place, missing
 
     def _crowded(self) -> bool:
-        """Return whether the step must not pin more, so that another one can follow."""
-        return any(sum(pinned is places for pinned, _ in self._step.pins) >= len(places) // 2 > 0
-                   for _, places in (self._keys, self._masks))
+        """Return whether the step must not pin more, so that others can be loaded meanwhile."""
+        return any(sum(pinned is places for pinned, _ in self._step.pins)
+                   >= max(1, len(places) // _AHEAD) for _, places in (self._keys, self._masks))
 
     def _close(self) -> None:
-        """End the step, and compute the oldest one if loads are far enough ahead."""
+        """End the step, and compute the oldest ones if loads are far enough ahead.
+
+        That is less far for the first steps, as the program should not begin with loads alone.
+        """
         self._pending.append(self._step)
         self._step = _Step()
-        if len(self._pending) > _AHEAD:
+        self._steps += 1
+        while len(self._pending) > min(_AHEAD, (self._steps - 1) // 2):
             self._emit()
 
     def _emit(self) -> None:
@@ -184,13 +189,14 @@ class Attending:
         self._step.actions.append(action)
 
     def _attend(self, visit: _Visit, head: int, pieces: list[Run]) -> list[dict[str, int]]:
-        """Let a head attend to some key tiles, as soon as each chunk is there."""
+        """Let a head attend to some key tiles: to each chunk on its own if it might be late."""
         attends: list[dict[str, int]] = []
         step = None
         for piece in pieces:
             chunk = head // self.layer.group, piece.first // _CHUNK
             missing = not self.operands.k and chunk not in self._keys[1]
-            if self._crowded() or (missing and step is self._step):
+            urgent = missing and step is self._step and len(self._pending) < _AHEAD // 2
+            if urgent or self._crowded():
                 self._close()
             fields = self._place(visit, *chunk, piece)
             if step is self._step and _follows(attends[-1], fields):
