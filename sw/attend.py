@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from .allocator import Places, Pool, Region
+from .assembler import Instruction
 from .attention_part import AttentionPart, Operands, Sizes
 from .integer import QuantisedAttention
-from .rtl.isa import Queue
+from .rtl.isa import Opcode, Queue
 from .schedule import Schedule
 from .visits import Run, Visits
 
@@ -89,6 +90,7 @@ class Attending:
         """Add all instructions."""
         products = [n for n, i in enumerate(self.program) if i.queue == Queue.COMPUTE]
         self._before = products[-1:] if self.operands.k else []
+        self._filled = self._room_for_outputs()
         for first in range(0, self.layer.heads, self.together):
             for tile in range(self.sizes.tiles):
                 heads = range(first, first + self.together)
@@ -97,8 +99,38 @@ class Attending:
         self._close()
         while self._pending:
             self._emit()
+        if self._filled:
+            self._fill_output(self.sizes.tiles - 1)
+            self.schedule.late.add(self._filled)
         for region in self._regions:
             self.pool.release(region)
+
+    # -- outputs as operands -----------------------------------------------------------------------
+
+    def _room_for_outputs(self) -> Hashable:
+        """Return the key of a place for all outputs in the operand buffer, or ``None``.
+
+        Outputs that stay in the scratchpad are the operand of a product. While a tile is computed,
+        the one before can be filled in.
+        """
+        steps = self.layer.heads * self.sizes.blocks * self.geometry.tile_steps
+        total = self.sizes.tiles * steps
+        if (not self.operands.c or self.together < self.layer.heads
+                or total > self.geometry.operand_steps // 2):
+            return None
+        key = self.layer.output, range(self.sizes.tiles)
+        self.schedule.operands.put(key, total)
+        return key
+
+    def _fill_output(self, tile: int) -> None:
+        """Fill in a tile of the outputs, if the place of all of them is still theirs."""
+        place = self.schedule.operands.find(self._filled)
+        if place is None or not self.operands.c:
+            return
+        steps = self.layer.heads * self.sizes.blocks * self.geometry.tile_steps
+        self.program.append(Instruction(Opcode.FILL, {
+            "pool": self.operands.c[tile], "operand": place + tile * steps, "stride": steps,
+            "count": 1, "steps": steps}))
 
     # -- places ------------------------------------------------------------------------------------
 
@@ -183,6 +215,8 @@ class Attending:
         else:
             self._do(lambda: self._clear(visit))
         self._do(lambda: self._store(visit))
+        if self._filled and visit.part.tile:
+            self._do(lambda: self._fill_output(visit.part.tile - 1))
         self._close()
 
     def _do(self, action: Callable[[], None]) -> None:

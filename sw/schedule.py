@@ -52,6 +52,8 @@ class Schedule:
     program : list of :class:`~heddle.assembler.Instruction`
     operands : :class:`~heddle.allocator.OperandRing`
         What lies in the operand buffer.
+    late : set
+        Keys of tiles in the operand buffer of which the last one comes late, to be used last.
     after : dict of int to int
         Which instruction is to start after the end of which earlier one, though their data do not
         depend on each other.
@@ -61,6 +63,7 @@ class Schedule:
         self.geometry = geometry
         self.program: list[Instruction] = []
         self.after: dict[int, int] = {}
+        self.late: set[Hashable] = set()
         self.operands = OperandRing(geometry.operand_steps)
 
     def multiply(self, inputs: Hashable, product: Product, tiling: Tiling,
@@ -121,8 +124,12 @@ class Schedule:
         if operand is None:
             operand = self.operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
             self.program.append(part.fill(part.tiles, steps, operand))
-        self.program.append(part.matmul(part.blocks, part.tiles, steps, operand))
-        self._store(part, part.blocks, part.tiles)
+        last = len(part.tiles) - ((inputs, part.tiles) in self.late)
+        self.late.discard((inputs, part.tiles))
+        for tiles in filter(None, (part.tiles[:last], part.tiles[last:])):
+            place = operand + part.tiles.index(tiles.start) * len(steps)
+            self.program.append(part.matmul(part.blocks, tiles, steps, place))
+            self._store(part, part.blocks, tiles)
 
     def _compute_in_pieces(self, part: Part, piece: int) -> None:
         """Multiply a part of one tile of which only a piece fits into the operand buffer."""
