@@ -122,7 +122,7 @@ class Core(wiring.Component):
             distance=self._array.accumulate_distance)
         m.submodules.drain = self._drain = Drain(
             rows=g.rows, lanes=g.lanes, depth=g.depth, contexts=g.contexts,
-            softmax_rows=g.softmax_rows, pool_bits=g.pool_bits,
+            softmax_rows=g.softmax_rows, end_distance=Softmax.END_DISTANCE, pool_bits=g.pool_bits,
             array_latency=self._array.drain_latency,
             settle=self._issue_latency + self._array.drain_distance,
             reuse=self._array.reuse_distance)

@@ -35,8 +35,9 @@ class Drain(wiring.Component):
     """Takes finished tiles out of the array, two rows a cycle, to the softmax or the scratchpad.
 
     Sustains a tile every ``rows / 2`` cycles, of which one every ``rows`` cycles to the scratchpad
-    and one every ``rows / softmax_rows`` cycles to the softmax. Once commanded, a tile is never
-    held up: rows, parameters and words meet by their fixed latencies.
+    and one every ``rows / softmax_rows`` cycles to the softmax. On either path tiles stay in order;
+    those for the scratchpad never keep others from the softmax (:class:`DrainControl`). Once
+    commanded, a tile is never held up: rows, parameters and words meet by their fixed latencies.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class Drain(wiring.Component):
         Contexts of the array, of which each holds a tile.
     softmax_rows : :class:`int`
         Rows a cycle to the softmax, 1 or 2.
+    end_distance : :class:`int`
+        Least cycles from one tile for the softmax with ``end`` to the next.
     pool_bits : :class:`int`
         Width of a pool address.
     array_latency : :class:`int`
@@ -60,8 +63,9 @@ class Drain(wiring.Component):
     Members
     -------
     tiles : :py:`In(stream.Signature(tile_layout(pool_bits, contexts)))`
-        Tiles in the order in which they leave. Always ready while no more than ``contexts`` tiles
-        are accepted but not ``freed`` or ``emptied``.
+        Tiles. Always ready while no more than ``contexts`` of them are accepted but not ``freed``
+        or ``emptied``. With the route ``REQUANTISE``, only when all tiles for the softmax were
+        commanded to leave.
     command : :py:`Out(command_layout(contexts))`
         To the array.
     i : :py:`In(signed(32)).array(2, lanes)`
@@ -104,7 +108,8 @@ class Drain(wiring.Component):
     READ_LATENCY = 16
 
     def __init__(self, *, rows: int, lanes: int, depth: int, contexts: int, softmax_rows: int = 1,
-                 pool_bits: int, array_latency: int, settle: int, reuse: int, jobs: int = 32):
+                 end_distance: int = 1, pool_bits: int, array_latency: int, settle: int,
+                 reuse: int, jobs: int = 32):
         if array_latency < 1:
             raise ValueError(f"Array latency must be at least 1 cycle, not {array_latency}")
         if softmax_rows not in (1, 2):
@@ -114,7 +119,8 @@ class Drain(wiring.Component):
         self.contexts = contexts
         self.softmax_rows = softmax_rows
         self.array_latency = array_latency
-        self._control = DrainControl(rows=rows, softmax_rows=softmax_rows, contexts=contexts,
+        self._control = DrainControl(rows=rows, softmax_rows=softmax_rows,
+                                     end_distance=end_distance, contexts=contexts,
                                      waiting=max(contexts, jobs, self._prefetch(2)),
                                      settle=settle, reuse=reuse)
         self._channels = ChannelBuffer(rows=rows, tiles=self._prefetch(1), word_bits=word_bits)
@@ -162,7 +168,7 @@ class Drain(wiring.Component):
         m.submodules.masks = masks = self._masks
         m.submodules.lanes = self._lanes
         m.submodules.writer = writer = self._writer
-        self._queue(m)
+        accepted = self._deal(m)
         wiring.connect(m, fetch.pool, wiring.flipped(self.params))
         wiring.connect(m, writer.pool, wiring.flipped(self.pool))
         m.d.comb += [
@@ -185,7 +191,7 @@ class Drain(wiring.Component):
         self._to_lanes(m)
 
         pending = Signal(range(self._in_flight + 1))
-        m.d.sync += pending.eq(pending + control.accepted - writer.done - self.softmax_start)
+        m.d.sync += pending.eq(pending + accepted - writer.done - self.softmax_start)
         m.d.comb += self.busy.eq(pending.any())
         return m
 
@@ -200,40 +206,36 @@ class Drain(wiring.Component):
         """Most tiles between ``tiles`` and the end of their way: in contexts and behind."""
         return self.contexts + 2 * (self.pool_latency // self.rows + 2)
 
-    def _queue(self, m: Module) -> None:
-        """Deal each tile to the prefetch of its parameters, the control and the writer."""
+    def _deal(self, m: Module) -> Value:
+        """Deal tiles to the control, the prefetch of parameters and the writer; tell of each."""
         # One place more than tiles wait, as the queue is ready again only when its output moved on.
         fetches = StreamFifo(self._fetch.i.p.shape(), depth=self.contexts + 1)
-        leaving = StreamFifo(self._control.i.p.shape(), depth=self.contexts + 1)
         targets = StreamFifo(self._writer.target.p.shape(), depth=self._in_flight)
-        m.submodules.fetches, m.submodules.leaving, m.submodules.targets = fetches, leaving, targets
+        m.submodules.fetches, m.submodules.targets = fetches, targets
         wiring.connect(m, fetches.o, self._fetch.i)
-        wiring.connect(m, leaving.o, self._control.i)
         wiring.connect(m, targets.o, self._writer.target)
-        tile = self.tiles.p
+        leaving, tile = self._control.i, self.tiles.p
         accepted = self.tiles.valid & self.tiles.ready
         softmax = tile.route == Route.SOFTMAX
         m.d.comb += [
-            self.tiles.ready.eq(fetches.i.ready & leaving.i.ready & targets.i.ready),
-            self._control.accepted.eq(accepted),
+            self.tiles.ready.eq(fetches.i.ready & leaving.ready & targets.i.ready),
             fetches.i.valid.eq(accepted & Mux(softmax, tile.masked,
                                               tile.route == Route.REQUANTISE)),
             fetches.i.p.addr.eq(tile.channels),
             fetches.i.p.mask.eq(softmax),
-            leaving.i.valid.eq(accepted),
+            leaving.valid.eq(accepted),
             targets.i.valid.eq(accepted & ~softmax),
-            *(queue.i.p[name].eq(tile[name]) for queue in (leaving, targets)
-              for name in queue.i.p.shape().members),
+            *(queue.p[name].eq(tile[name]) for queue in (leaving, targets.i)
+              for name in queue.p.shape().members),
         ]
+        return accepted
 
     def _to_softmax(self, m: Module) -> None:
         """Tell the softmax of a tile when the first of its scores are there."""
-        control, masks = self._control, self._masks
-        left = control.command.valid & (control.tile.route == Route.SOFTMAX)
+        left, masks = self._control.softmax, self._masks
         before = self.softmax_latency - 1
-        start = delay(m, left, before, name="softmax_start", reset_less=False)
-        told = data.View(softmax_layout, Cat(control.tile[name] for name in softmax_layout.members))
-        tile = delay(m, told, before, name="softmax_tile")
+        start = delay(m, left.valid, before, name="softmax_start", reset_less=False)
+        tile = delay(m, left.tile, before, name="softmax_tile")
         mask = Signal.like(self.softmax_mask, reset_less=True)
         m.d.comb += [
             masks.next.eq(start & tile.masked),
@@ -245,20 +247,21 @@ class Drain(wiring.Component):
         if self.softmax_rows == 2:
             m.d.comb += Cat(self.scores).eq(Cat(self.i))
         else:
-            lead = delay(m, left, self.array_latency - 1, name="scores_start", reset_less=False)
+            lead = delay(m, left.valid, self.array_latency - 1, name="scores_start",
+                         reset_less=False)
             m.submodules.scores = buffer = RowBuffer(rows=self.rows, lanes=len(self.factors))
             m.d.comb += [buffer.start.eq(lead), Cat(buffer.i).eq(Cat(self.i)),
                          Cat(self.scores[0]).eq(Cat(buffer.o))]
 
     def _to_lanes(self, m: Module) -> None:
         """Send the rows of a tile through the lanes, with their parameters."""
-        control, channels, lanes, writer = self._control, self._channels, self._lanes, self._writer
+        left, channels = self._control.lanes, self._channels
+        lanes, writer = self._lanes, self._writer
         m.submodules.rows = buffer = RowBuffer(rows=self.rows, lanes=len(self.factors))
         lead = self.array_latency - 1
-        start = delay(m, control.command.valid & (control.tile.route != Route.SOFTMAX), lead,
-                      name="lanes_start", reset_less=False)
-        factor = delay(m, control.tile.route == Route.FACTOR, lead, name="lanes_factor")
-        end = delay(m, control.tile.end, lead, name="lanes_end")
+        start = delay(m, left.valid, lead, name="lanes_start", reset_less=False)
+        factor = delay(m, left.tile.route == Route.FACTOR, lead, name="lanes_factor")
+        end = delay(m, left.tile.end, lead, name="lanes_end")
 
         # The rows are at the lanes one cycle and the buffer's latency after start. So must be their
         # channels; or the tile's job, which stays until the rows of the next tile come.

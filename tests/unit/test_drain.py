@@ -71,16 +71,16 @@ class Tile:
 class Bench:
     """Feeds tiles to a drain, plays the rest of the world, and records what happens when.
 
-    Tiles of jobs take contexts in the upper half, a quarter by turns; all others take a ring.
+    Outputs take contexts in the upper half, a quarter by turns; all other tiles take a ring.
     """
 
     def __init__(self, rows, lanes, depth, *, contexts=16, ring=None, softmax_rows=1, jobs=32,
-                 array_latency=None, settle=9, reuse=0, latency=(3, 10), softmax_latency=(12, 60),
-                 idle=0.3, seed=0):
+                 array_latency=None, settle=9, reuse=0, end_distance=1, latency=(3, 10),
+                 softmax_latency=(12, 60), idle=0.3, seed=0):
         self.sizes = rows, lanes, depth
         self.contexts, self.ring = contexts, ring or contexts
         self.softmax_rows = softmax_rows
-        self.settle, self.reuse = settle, reuse
+        self.settle, self.reuse, self.end_distance = settle, reuse, end_distance
         self.latency, self.softmax_latency = latency, softmax_latency
         self.idle = idle
         self.rng = np.random.default_rng(seed)
@@ -88,7 +88,8 @@ class Bench:
         self.array_latency = array_latency or rows // 2
         self.dut = Drain(rows=rows, lanes=lanes, depth=depth, contexts=contexts,
                          softmax_rows=softmax_rows, pool_bits=POOL_BITS,
-                         array_latency=self.array_latency, settle=settle, reuse=reuse, jobs=jobs)
+                         array_latency=self.array_latency, settle=settle, reuse=reuse, jobs=jobs,
+                         end_distance=end_distance)
         self.reset = Signal()
         self.cycle = 0
         # What comes at row and lane of the array's output, and as factors of a lane.
@@ -168,10 +169,19 @@ class Bench:
             return self.contexts // 2 + tile.job % 2 * (self.contexts // 4) + tile.block
         return self.taken % self.ring
 
+    def precedes_scores(self, tile):
+        """Tell whether the tile may not come yet, as there are scores that have not left."""
+        return tile.route == Route.REQUANTISE and len(self.of(Route.SOFTMAX)) < sum(
+            accepted.route == Route.SOFTMAX for _, accepted in self.accepted)
+
+    def of(self, *routes):
+        """Return the cycles in which tiles with these routes were commanded."""
+        return [cycle for cycle, tile in self.commands if tile.route in routes]
+
     async def step(self, ctx, waiting):
         dut, now = self.dut, self.cycle
         offered = waiting[0] if waiting and self.random.random() >= self.idle else None
-        if offered and self.context(offered) in self.held:
+        if offered and (self.context(offered) in self.held or self.precedes_scores(offered)):
             offered = None
         ctx.set(dut.tiles.valid, offered is not None)
         if offered:
@@ -265,9 +275,12 @@ class Bench:
 
     def check(self, tiles):
         """Everything arrived, in order and in time, its tokens one cycle after the last word."""
-        assert [tile for _, tile in self.commands] == tiles
-        assert all(command - accepted >= self.settle for (accepted, _), (command, _)
-                   in zip(self.accepted, self.commands, strict=True))
+        # Scores may leave before outputs, and nothing else before what came earlier.
+        for left_out in (Route.SOFTMAX, Route.FACTOR):
+            assert [tile for _, tile in self.commands if tile.route != left_out] == [
+                tile for tile in tiles if tile.route != left_out]
+        accepted = {tile: cycle for cycle, tile in self.accepted}
+        assert all(command - accepted[tile] >= self.settle for command, tile in self.commands)
         assert self.freed == [command + self.reuse for command, tile in self.commands
                               if tile.route != Route.FACTOR]
         assert self.emptied == [command + self.reuse for command, tile in self.commands
@@ -287,6 +300,8 @@ class Bench:
                   if tile.route == Route.SOFTMAX]
         assert [start for start, _, _ in self.started] == [
             command + self.dut.softmax_latency for command, _ in scored]
+        ends = [command for command, tile in scored if tile.end]
+        assert all(np.diff(ends) >= self.end_distance)
         for (start, told, mask), (_, tile) in zip(self.started, scored, strict=True):
             assert mask == tile.mask
             assert all(told[name] == tile.payload[name] for name in told.shape().members)
@@ -321,11 +336,12 @@ def test_a_tile_every_rows_cycles(sizes, layout):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("sizes", "softmax_rows"), MIXED)
 def test_random_mix(sizes, softmax_rows, seed):
-    contexts, jobs = ((8, 32), (16, 2), (4, 4))[seed]
+    contexts, jobs = ((8, 32), (16, 4), (4, 8))[seed]
     bench = Bench(*sizes, contexts=contexts, ring=contexts // 2, jobs=jobs, seed=seed, reuse=seed,
                   softmax_rows=softmax_rows, array_latency=sizes[0] // 2 + seed,
-                  latency=((3, 10), (1, 1), (1, 40))[seed], settle=(9, 0, 23)[seed])
-    tiles = bench.mix(8, ahead=jobs)
+                  latency=((3, 10), (1, 1), (1, 40))[seed], settle=(9, 0, 23)[seed],
+                  end_distance=(1, 40, 23)[seed])
+    tiles = bench.mix(8, ahead=jobs - 2)  # scores may overtake the outputs of two jobs
     bench.run(tiles)
     bench.check(tiles)
 
@@ -333,7 +349,7 @@ def test_random_mix(sizes, softmax_rows, seed):
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("sizes", "softmax_rows"), MIXED)
 def test_a_mix_leaves_as_soon_as_it_can(sizes, softmax_rows, seed):
-    """Each tile takes ``rows / 2`` cycles of the array, unless its own route is slower."""
+    """Each tile takes ``rows / 2`` cycles of the array, unless its own path is slower."""
     rows = sizes[0]
     bench = Bench(*sizes, contexts=32, ring=16, softmax_rows=softmax_rows, idle=0, seed=seed,
                   latency=(Drain.READ_LATENCY,) * 2, softmax_latency=(10, 10))
@@ -341,32 +357,63 @@ def test_a_mix_leaves_as_soon_as_it_can(sizes, softmax_rows, seed):
     tiles = bench.tiles(1) + bench.mix(12, masked=0 if sizes[2] == 2 else 0.5)
     bench.run(tiles)
     bench.check(tiles)
-    gaps = {Route.SOFTMAX: rows // softmax_rows, Route.REQUANTISE: rows, Route.FACTOR: rows}
-    free = {"array": 0, **dict.fromkeys(gaps, 0)}
-    for (accepted, _), (command, tile) in zip(bench.accepted, bench.commands, strict=True):
+    accepted = {tile: cycle for cycle, tile in bench.accepted}
+    array, lanes, softmax, products = 0, 0, 0, 0
+    for command, tile in bench.commands:
         fetch = Drain.READ_LATENCY + 7 + len(tile.fetched) if tile.fetched else bench.settle
-        latest = max(free["array"], free[tile.route], accepted + fetch)
-        if tile.route == Route.FACTOR:
-            latest = max(latest, bench.factor_cycles[tile.job] + 2)
-        assert command <= latest
-        free["array"] = command + rows // 2
-        path = [Route.SOFTMAX] if tile.route == Route.SOFTMAX else [Route.REQUANTISE, Route.FACTOR]
-        free |= dict.fromkeys(path, command + gaps[tile.route])
+        ready = accepted[tile] + fetch
+        if tile.route == Route.SOFTMAX:
+            ready = max(ready, products + 1)
+            # The tile before took no time in which these scores could leave if they were ready.
+            assert ready > array - rows // 2 or softmax >= array
+            earliest = max(ready, softmax)
+            softmax = command + rows // softmax_rows
+        else:
+            factors = bench.factor_cycles[tile.job] + 2 if tile.route == Route.FACTOR else 0
+            earliest = max(ready, lanes, factors)
+            lanes = command + rows
+            products = command if tile.route == Route.REQUANTISE else products
+        assert command <= max(earliest, array)
+        array = command + rows // 2
 
 
 @pytest.mark.parametrize("softmax_rows", [1, 2])
-def test_rates(softmax_rows):
-    """Scores leave at the rate of the softmax; outputs between them cost half their rows."""
-    rows, lanes, depth = 8, 16, 8
-    bench = Bench(rows, lanes, depth, contexts=32, softmax_rows=softmax_rows, idle=0,
-                  latency=(Drain.READ_LATENCY,) * 2)
-    routes = [Route.REQUANTISE, *[Route.SOFTMAX, Route.REQUANTISE] * 8, *[Route.SOFTMAX] * 8]
-    tiles = [Tile(bench.rng, bench.sizes, route, give=1, masked=n % 3 == 0)
-             for n, route in enumerate(routes)]
+def test_scores_leave_before_outputs(softmax_rows):
+    """Scores leave at the rate of the softmax; outputs, in what remains of the array's time."""
+    rows, blocks = 8, 8
+    bench = Bench(rows, 16, 8, contexts=4 * blocks, ring=2 * blocks, softmax_rows=softmax_rows,
+                  idle=0, latency=(Drain.READ_LATENCY,) * 2, softmax_latency=(50, 50))
+    tiles = [Tile(bench.rng, bench.sizes, Route.SOFTMAX, begin=True, end=True)]
+    for n in range(blocks):
+        tiles += [Tile(bench.rng, bench.sizes, Route.FACTOR, end=n == blocks - 1, block=n, give=1),
+                  *(Tile(bench.rng, bench.sizes, Route.SOFTMAX, job=1) for _ in range(2))]
     bench.run(tiles)
     bench.check(tiles)
-    gaps = np.diff([cycle for cycle, _ in bench.commands]).tolist()
-    assert gaps == [rows // 2] * 17 + [rows // softmax_rows] * 7
+    scores, outputs = bench.of(Route.SOFTMAX), bench.of(Route.FACTOR)
+    assert set(np.diff(scores)) == {rows // softmax_rows}
+    assert set(np.diff(outputs)) == {rows}
+    between = [score for score in scores if score + rows // 2 >= bench.factor_cycles[0] + 2]
+    assert outputs[0] == (between[0] if softmax_rows == 1 else scores[-1]) + rows // 2
+
+
+@pytest.mark.parametrize("softmax_rows", [1, 2])
+def test_scores_wait_for_earlier_products(softmax_rows):
+    """Contexts of the ring are freed in order, even if scores are there before parameters."""
+    bench = Bench(4, 8, 4, softmax_rows=softmax_rows, idle=0, latency=(100, 100))
+    tiles = bench.tiles(3)
+    tiles += [Tile(bench.rng, bench.sizes, Route.SOFTMAX) for _ in range(3)]
+    bench.run(tiles)
+    bench.check(tiles)
+    assert bench.of(Route.SOFTMAX)[0] == bench.of(Route.REQUANTISE)[-1] + 2
+
+
+def test_ends_of_jobs_keep_their_distance():
+    bench = Bench(4, 8, 4, idle=0, end_distance=23, settle=60)
+    tiles = [Tile(bench.rng, bench.sizes, Route.SOFTMAX, begin=end, end=end)
+             for end in (True, False, True, True, False, False)]
+    bench.run(tiles)
+    bench.check(tiles)
+    assert np.diff(bench.of(Route.SOFTMAX)).tolist() == [4, 19, 23, 4, 4]
 
 
 @pytest.mark.parametrize("route", [Route.REQUANTISE, Route.SOFTMAX])
@@ -399,7 +446,7 @@ def test_outputs_wait_for_their_factors():
                for n in range(2))]
     bench.run(tiles)
     bench.check(tiles)
-    assert [command - bench.factor_cycles[0] for command, _ in bench.commands[1:]] == [2, 6]
+    assert [command - bench.factor_cycles[0] for command in bench.of(Route.FACTOR)] == [2, 6]
 
 
 @pytest.mark.parametrize("contexts", [2, 4])
