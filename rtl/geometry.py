@@ -272,7 +272,7 @@ PRESETS: dict[str, Geometry] = {g.name: g for g in (
     # 1,024 MAC a cycle, the size of the open peers.
     Geometry(name="compact", rows=8, lanes=16, depth=8, contexts=32,
              scratchpad_bytes=512 << 10, scratchpad_banks=2, operand_steps=512,
-             dma_ports=1, dma_bytes=16, clock_mhz_assumed=250),
+             dma_ports=1, dma_bytes=16, outstanding=16, clock_mhz_assumed=250),
     # 128 MAC a cycle on 128 of the 156 multipliers of an ECP5-85F.
     Geometry(name="ecp5", rows=4, lanes=8, depth=4, contexts=16,
              scratchpad_bytes=128 << 10, scratchpad_banks=1, operand_steps=512,
