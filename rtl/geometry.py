@@ -61,6 +61,8 @@ class Geometry:
     """Width of an AXI4 address."""
     clock_mhz_assumed: int = 250
     """Clock to which reports convert cycles. An assumption until a vendor tool confirms it."""
+    bandwidth_assumed: int = 48
+    """Bytes a cycle, reads and writes together, of the memory that simulations assume."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -235,7 +237,7 @@ class Geometry:
     def fingerprint(self) -> int:
         """32 bits that tell geometries apart whose programs differ; a register shows them."""
         text = ",".join(f"{key}={value}" for key, value in sorted(self.as_dict().items())
-                        if key not in ("name", "clock_mhz_assumed"))
+                        if key not in ("name", "clock_mhz_assumed", "bandwidth_assumed"))
         return functools.reduce(lambda h, c: (h ^ c) * 0x01000193 & 0xFFFFFFFF,
                                 text.encode(), 0x811C9DC5)  # FNV-1a
 
@@ -269,10 +271,11 @@ PRESETS: dict[str, Geometry] = {g.name: g for g in (
     Geometry(name="zcu102", rows=16, lanes=32, depth=8, contexts=32,
              scratchpad_bytes=2 << 20, scratchpad_banks=4, operand_steps=512,
              dma_ports=4, dma_bytes=16, clock_mhz_assumed=250),
-    # 1,024 MAC a cycle, the size of the open peers.
+    # 1,024 MAC a cycle and a memory of 16 bytes a cycle, the size of the open peers.
     Geometry(name="compact", rows=8, lanes=16, depth=8, contexts=32,
              scratchpad_bytes=512 << 10, scratchpad_banks=2, operand_steps=512,
-             dma_ports=1, dma_bytes=16, outstanding=16, clock_mhz_assumed=250),
+             dma_ports=2, dma_bytes=16, outstanding=16, clock_mhz_assumed=250,
+             bandwidth_assumed=16),
     # 128 MAC a cycle on 128 of the 156 multipliers of an ECP5-85F.
     Geometry(name="ecp5", rows=4, lanes=8, depth=4, contexts=16,
              scratchpad_bytes=128 << 10, scratchpad_banks=1, operand_steps=512,

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import api
+from .compiler import lower
 from .device import Device, Rtl
+from .graph import Graph
+from .quantise import quantise
 from .rtl.geometry import Geometry, preset
 
-__all__ = ["CASES", "Case", "attention", "gemm", "measure", "pattern_arguments"]
+__all__ = ["CASES", "Case", "attention", "block", "gemm", "measure", "pattern_arguments"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,28 @@ def attention(tokens: int, heads: int, dim: int, *, keys: int | None = None,
                for each, size in ((heads, tokens), (others, keys), (others, keys)))
     return api.attention(q * np.float32(sigma), k, v, geometry=geometry, device=device,
                          **pattern_arguments(pattern, tokens, keys, seed)).report
+
+
+def block(tokens: int, inputs: int, heads: int, dim: int, *, geometry: str | Geometry = "zcu102",
+          device: str | Device = "rtl", seed: int = 0) -> dict[str, Any]:
+    """Run an attention block of random weights as one program, and return its report.
+
+    That is the projections of ``inputs`` features to queries, keys and values, attention of all
+    tokens to all, and the projection back to ``inputs`` features.
+    """
+    geometry = preset(geometry)
+    random = np.random.default_rng(seed)
+    features = heads * dim
+    x = random.standard_normal((tokens, inputs), np.float32)
+    graph = Graph(f"block {tokens}x{inputs}, {heads} heads of {dim}")
+    source = graph.input("x", tokens=tokens, features=inputs)
+    q, k, v = (graph.linear(name, source, random.standard_normal((features, inputs), np.float32)
+                            / np.float32(inputs) ** 0.5) for name in ("q", "k", "v"))
+    attended = graph.attention("attended", q, k, v, heads=heads)
+    graph.output(graph.linear("y", attended,
+                              random.standard_normal((inputs, features), np.float32)))
+    quantised = quantise(graph, {"x": x})
+    return api.run(lower(quantised, geometry), {"x": x}, device=device, quantised=quantised).report
 
 
 def measure(cases: tuple[Case, ...] = CASES) -> Iterator[tuple[str, ...]]:

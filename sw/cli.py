@@ -120,6 +120,30 @@ def attention(tokens: int, heads: int, dim: int, keys: int | None, kv_heads: int
     _report(report, file)
 
 
+@bench.command()
+@click.option("--tokens", type=click.IntRange(1), required=True, help="Rows of the input.")
+@click.option("--inputs", type=click.IntRange(1), required=True, help="Features of the input.")
+@click.option("--heads", type=click.IntRange(1), required=True, help="Heads.")
+@click.option("--dim", type=click.IntRange(1), required=True, help="Features of a head.")
+@_geometry
+@_device
+@_json
+@click.option("--unlimited", is_flag=True, help="RTL with a memory that never limits.")
+def block(tokens: int, inputs: int, heads: int, dim: int, geometry: str, device: str,
+          file: Path | None, unlimited: bool) -> None:
+    """Run an attention block with its four projections as one program."""
+    from .benchmarks import block as measure
+    from .device import Device, Rtl
+
+    if unlimited and device != "rtl":
+        raise ValueError(f"A memory that never limits needs the device rtl, not {device}")
+    memory: str | Device = (Rtl(PRESETS[geometry], latency=0, bandwidth=0) if unlimited
+                            else device)
+    with _running(geometry, device):
+        report = measure(tokens, inputs, heads, dim, geometry=geometry, device=memory)
+    _report(report, file)
+
+
 @bench.command("all")
 def all_() -> None:
     """Run the benchmarks of docs/benchmarks.md, and print their table as Markdown."""

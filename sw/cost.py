@@ -300,7 +300,7 @@ class _Model:
 
 
 def estimate(program: Sequence[Instruction], geometry: Geometry, *, latency: int = 100,
-             bandwidth: int = 48) -> Estimate:
+             bandwidth: int | None = None) -> Estimate:
     """Return the cycles that a program is expected to take.
 
     Parameters
@@ -309,7 +309,9 @@ def estimate(program: Sequence[Instruction], geometry: Geometry, *, latency: int
     geometry : :class:`~heddle.rtl.geometry.Geometry`
     latency : :class:`int`
         Cycles from an AXI address to the first beat of the response.
-    bandwidth : :class:`int`
-        Bytes a cycle of all ports, reads and writes together; 0: no limit.
+    bandwidth : :class:`int` or ``None``
+        Bytes a cycle of all ports, reads and writes together; 0: no limit; by default what the
+        geometry assumes.
     """
+    bandwidth = geometry.bandwidth_assumed if bandwidth is None else bandwidth
     return _Model(program, geometry, latency, bandwidth).run()

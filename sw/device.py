@@ -117,8 +117,9 @@ class Rtl(Device):
     geometry : :class:`~heddle.rtl.geometry.Geometry`
     latency : :class:`int`
         Cycles from an AXI address to the first beat of the response.
-    bandwidth : :class:`int`
-        Bytes a cycle of all ports, reads and writes together; 0: no limit.
+    bandwidth : :class:`int` or ``None``
+        Bytes a cycle of all ports, reads and writes together; 0: no limit; by default what the
+        geometry assumes.
     limit : :class:`int` or ``None``
         Cycles after which a run is given up; by default far more than any program should take.
     window : :class:`int`
@@ -127,11 +128,11 @@ class Rtl(Device):
 
     name = "rtl"
 
-    def __init__(self, geometry: Geometry, *, latency: int = 100, bandwidth: int = 48,
+    def __init__(self, geometry: Geometry, *, latency: int = 100, bandwidth: int | None = None,
                  limit: int | None = None, window: int = 256) -> None:
         super().__init__(geometry)
         self.latency = latency
-        self.bandwidth = bandwidth
+        self.bandwidth = geometry.bandwidth_assumed if bandwidth is None else bandwidth
         self.limit = limit
         self.window = window
 

@@ -11,7 +11,7 @@ __all__ = ["Product", "Tiling", "choose", "least"]
 
 
 _SHARE = 0.75
-"""Part of the peak bandwidth of the AXI ports that the memory is expected to give."""
+"""Most of the peak bandwidth of the AXI ports that the memory is expected to give."""
 
 _SWITCH = 8
 """Cycles that a change of part is expected to cost."""
@@ -161,7 +161,8 @@ def _rank(product: Product, geometry: Geometry, tiling: Tiling,
     array = product.tiles * product.blocks * product.steps
     transfers = weights + inputs + outputs
     port = transfers + fills * product.tiles * product.x_words + outputs
-    word = geometry.word_bytes / (_SHARE * geometry.dma_ports * geometry.dma_bytes)
+    word = geometry.word_bytes / min(geometry.bandwidth_assumed,
+                                     _SHARE * geometry.dma_ports * geometry.dma_bytes)
     # While the first chunk arrives, the array has but one group to multiply it with; and while the
     # other groups arrive, but one chunk.
     start = (tiling.chunk * max(0, product.block_words * word - tiling.group * product.steps)

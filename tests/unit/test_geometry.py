@@ -70,7 +70,8 @@ def test_a_geometry_survives_json_and_unknown_sizes_do_not():
 
 
 def test_the_fingerprint_tells_what_matters_to_a_program():
-    assert TINY.replace(name="other", clock_mhz_assumed=100).fingerprint == TINY.fingerprint
+    assert TINY.replace(name="other", clock_mhz_assumed=100,
+                        bandwidth_assumed=8).fingerprint == TINY.fingerprint
     others = [TINY.replace(contexts=16), TINY.replace(operand_steps=128), *PRESETS.values()]
     assert len({g.fingerprint for g in others}) == len(others)
 
