@@ -55,7 +55,7 @@ class Fetch(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        room = 2 * max(self.burst_beats, self.instruction_beats)
+        room = 4 * max(self.burst_beats, self.instruction_beats)
         m.submodules.buffer = buffer = StreamFifo(unsigned(8 * self.beat_bytes), depth=room)
         wiring.connect(m, wiring.flipped(self.beats), buffer.i)
 

@@ -78,6 +78,7 @@ class Attending:
         self._pending: deque[_Step] = deque()
         self._step = _Step()
         self._steps = 0
+        self._begun = bool(operands.k)
         wide = self.together * sizes.tile_words
         pair = 2 * _CHUNK * sizes.key_words
         self._q = self._room(0 if operands.q else _TILES, wide)
@@ -174,6 +175,11 @@ class Attending:
         self._step.pins.append((places, key))
         return place, missing
 
+    @property
+    def _cut(self) -> int:
+        """Key tiles that are loaded, and attended to, at a time; fewer in a program's beginning."""
+        return _CHUNK if self._begun else _CHUNK // 2
+
     def _crowded(self) -> bool:
         """Return whether the step must not pin more, so that others can be loaded meanwhile."""
         return any(sum(pinned is places for pinned, _ in self._step.pins)
@@ -204,7 +210,7 @@ class Attending:
         runs = self.visits.of(*self.layer.split(visit.heads.start), visit.part.tile)
         if runs:
             self._load_queries(visit)
-            pieces = list(_pieces(runs))
+            pieces = list(_pieces(runs, self._cut))
             heads = visit.heads
             while heads:
                 attends = self._attend(visit, heads[0], pieces)
@@ -217,6 +223,7 @@ class Attending:
         self._do(lambda: self._store(visit))
         if self._filled and visit.part.tile:
             self._do(lambda: self._fill_output(visit.part.tile - 1))
+        self._begun = True
         self._close()
 
     def _do(self, action: Callable[[], None]) -> None:
@@ -233,7 +240,7 @@ class Attending:
             if urgent or self._crowded():
                 self._close()
             fields = self._place(visit, *chunk, piece)
-            if step is self._step and _follows(attends[-1], fields):
+            if step is self._step and self._cut == _CHUNK and _follows(attends[-1], fields):
                 attends[-1]["tiles"] += piece.count
                 continue
             step = self._step
@@ -257,7 +264,10 @@ class Attending:
             v = region.start + len(places) * _CHUNK * sizes.key_words + first * g.tile_steps
             if missing:
                 tiles = range(sizes.key_tiles)[chunk * _CHUNK:][:_CHUNK]
-                self.program += visit.part.load_keys(head, tiles, k, v, block)
+                for at in range(0, len(tiles), self._cut):
+                    self.program += visit.part.load_keys(
+                        head, tiles[at:at + self._cut], k + at * sizes.key_words,
+                        v + at * g.tile_steps, block)
             k_stride, k_head, offset = sizes.key_words, 0, piece.first % _CHUNK
             k, v = k + offset * sizes.key_words, v + offset * g.tile_steps
         fields = {"k": k, "k_stride": k_stride, "k_head_stride": k_head, "v": v,
@@ -320,12 +330,12 @@ class Attending:
         return region.start + place * part.words
 
 
-def _pieces(runs: tuple[Run, ...]) -> Iterator[Run]:
-    """Cut runs where chunks end."""
+def _pieces(runs: tuple[Run, ...], size: int) -> Iterator[Run]:
+    """Cut runs at multiples of a size."""
     for run in runs:
         first = run.first
         while first < run.first + run.count:
-            end = min(first - first % _CHUNK + _CHUNK, run.first + run.count)
+            end = min(first - first % size + size, run.first + run.count)
             mask = run.mask and (run.mask[0] + (first - run.first) * run.mask[1], run.mask[1])
             yield Run(first, end - first, mask)
             first = end
