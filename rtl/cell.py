@@ -40,7 +40,7 @@ def tag_layout(contexts: int) -> data.StructLayout:
 
 
 def drain_layout(contexts: int) -> data.StructLayout:
-    """Command to drain a context, if ``valid``."""
+    """Command to drain a context, if ``valid``: its rows leave the array, two a cycle."""
     return data.StructLayout({"valid": 1, "context": range(contexts)})
 
 

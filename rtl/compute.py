@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .attend import Attend
 from .fifo import StreamFifo
+from .forward import forward
 from .isa import TOKENS, Opcode, Queue, queue_layout
 from .issue import StepIssuer
 from .matmul import Segmenter
@@ -92,9 +93,7 @@ class Compute(wiring.Component):
         wiring.connect(m, attend.outputs, outputs.i)
         wiring.connect(m, outputs.o, issuer.outputs)
         wiring.connect(m, others.o, issuer.i)
-        for name, member in self.issue.signature.members.items():
-            inner, outer = getattr(issuer, name), getattr(self.issue, name)
-            m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
+        forward(m, self.issue.signature, issuer, self.issue)
         self._deal(m, outputs.level.any())
         self._merge(m, others.i)
 

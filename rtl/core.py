@@ -16,6 +16,7 @@ from .delay import delay
 from .dma import Load, Store
 from .drain import Drain
 from .fifo import StreamFifo
+from .forward import forward
 from .geometry import Geometry
 from .isa import TOKENS, Queue
 from .operand import Fill, OperandBuffer
@@ -151,9 +152,7 @@ class Core(wiring.Component):
             wiring.connect(m, one, other)
         for n, axi in enumerate(self.axi):
             for half in (load.axi[n], store.axi[n]):
-                for name, member in half.signature.members.items():
-                    inner, outer = getattr(half, name), getattr(axi, name)
-                    m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
+                forward(m, half.signature, half, axi)
         m.d.comb += [
             sequencer.start.eq(self.start),
             sequencer.address.eq(self.base + self.program),

@@ -6,9 +6,10 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .cell import drain_layout
 from .channels import ChannelBuffer, MaskBuffer, ParameterFetch
 from .delay import delay
-from .drain_control import DrainControl, Route, command_layout, leaving_layout, softmax_layout
+from .drain_control import DrainControl, Route, leaving_layout, softmax_layout
 from .fifo import StreamFifo
 from .isa import TOKENS
 from .lanes import Lanes, factor_layout
@@ -16,7 +17,7 @@ from .rowbuffer import RowBuffer
 from .scratchpad import PoolReader, PoolWriter
 from .tile import TileBuffer, TileWriter, target_layout
 
-__all__ = ["Drain", "Route", "command_layout", "softmax_layout", "tile_layout"]
+__all__ = ["Drain", "Route", "softmax_layout", "tile_layout"]
 
 
 def tile_layout(pool_bits: int, contexts: int) -> data.StructLayout:
@@ -66,7 +67,7 @@ class Drain(wiring.Component):
         Tiles. Always ready while no more than ``contexts`` of them are accepted but not ``freed``
         or ``emptied``. With the route ``REQUANTISE``, only when all tiles for the softmax were
         commanded to leave.
-    command : :py:`Out(command_layout(contexts))`
+    command : :py:`Out(drain_layout(contexts))`
         To the array.
     i : :py:`In(signed(32)).array(2, lanes)`
         Rows ``2n`` and ``2n + 1`` of the array; lanes ``2p`` and ``2p + 1`` are ``p`` cycles later
@@ -133,7 +134,7 @@ class Drain(wiring.Component):
         self._writer = TileWriter(rows=rows, lanes=lanes, depth=depth, pool_bits=pool_bits)
         super().__init__({
             "tiles":         In(stream.Signature(tile_layout(pool_bits, contexts))),
-            "command":       Out(command_layout(contexts)),
+            "command":       Out(drain_layout(contexts)),
             "i":             In(signed(32)).array(2, lanes),
             "freed":         Out(1),
             "emptied":       Out(1),

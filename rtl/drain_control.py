@@ -8,11 +8,11 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .cell import drain_layout
 from .delay import delay
 from .fifo import StreamFifo
 
-__all__ = ["DrainControl", "Route", "command_layout", "lanes_layout", "leaving_layout",
-           "softmax_layout"]
+__all__ = ["DrainControl", "Route", "lanes_layout", "leaving_layout", "softmax_layout"]
 
 
 class Route(enum.IntEnum):
@@ -24,11 +24,6 @@ class Route(enum.IntEnum):
     """To the softmax, as it is."""
     FACTOR = 2
     """To the scratchpad, each lane scaled by its factor, which the softmax gave for the job."""
-
-
-def command_layout(contexts: int) -> data.StructLayout:
-    """Command to the array: if ``valid``, rows of ``context`` leave, two a cycle."""
-    return data.StructLayout({"valid": 1, "context": range(contexts)})
 
 
 softmax_layout = data.StructLayout({
@@ -101,7 +96,7 @@ class DrainControl(wiring.Component):
         Tiles. Always ready while no more than ``contexts`` of them wait.
     channels_loaded, mask_loaded, factor_loaded : :py:`In(1)`
         The channels or the mask of another tile, or the factors of another job, have come.
-    command : :py:`Out(command_layout(contexts))`
+    command : :py:`Out(drain_layout(contexts))`
     softmax : :py:`Out({"valid": 1, "tile": softmax_layout})`
         The tile that is commanded to leave is for the softmax.
     lanes : :py:`Out({"valid": 1, "tile": lanes_layout})`
@@ -126,7 +121,7 @@ class DrainControl(wiring.Component):
             "channels_loaded": In(1),
             "mask_loaded":     In(1),
             "factor_loaded":   In(1),
-            "command":         Out(command_layout(contexts)),
+            "command":         Out(drain_layout(contexts)),
             "softmax":         Out(data.StructLayout({"valid": 1, "tile": softmax_layout})),
             "lanes":           Out(data.StructLayout({"valid": 1, "tile": lanes_layout})),
             "freed":           Out(1),
