@@ -16,6 +16,7 @@ from .graph import Graph
 from .hazards import synchronise
 from .integer import QuantisedAttention, QuantisedLinear
 from .layers import Attention
+from .order import ordered
 from .part import Matrix
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, quantise
@@ -112,8 +113,9 @@ class _Lowering:
                 self._attend(layer, later)
             else:
                 self._multiply(layer, later)
-        synchronise(self.schedule.program, g, self.schedule.after)
-        text = b"".join(encode(instruction) for instruction in self.schedule.program)
+        program, after = ordered(self.schedule.program, g, self.schedule.after)
+        synchronise(program, g, after)
+        text = b"".join(encode(instruction) for instruction in program)
         tokens = None
         if self.quantised.per_token:
             tokens = self.image.reserve(4 * self.graph.tensors[self.graph.inputs[0]].tokens)
