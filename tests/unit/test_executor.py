@@ -199,6 +199,31 @@ def test_footprints_of_the_layouts():
             100 + 8 * tile, 20, Layout.BLOCKS, zcu102.rows, zcu102.lanes, zcu102.depth).tolist()
 
 
+@pytest.mark.parametrize("drain", [0, 1])
+@pytest.mark.parametrize("wide", [0, 1])
+def test_footprint_of_a_listed_product(drain, wide):
+    """The list lies behind the parameters, and may visit all of each tile."""
+    geometry = preset("zcu102-nm")
+    [matmul] = assemble(f"MATMUL blocks=2 tiles=2 steps=20 a_stride=40 b=4 b_stride=28 c=100 "
+                        f"c_stride=50 c_tile_stride=8 drain={drain} listed=1 wide={wide}")
+    a, b, *_ = footprint(matmul, geometry)
+    block = [*range(20), *[20] * drain, *range(21, 21 + 1 + wide + 5)]
+    assert a.addresses.tolist() == [block, [40 + word for word in block]]
+    assert b.addresses.tolist() == [list(range(4, 60))] * 2
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ("steps=513 b_stride=4", "steps must be at most 512, the steps of the longest list, not 513"),
+    ("steps=2", "b_stride must be at least 1, not 0: a list may visit all steps from one tile"),
+    ("steps=2 b_stride=6", "b_stride must be a multiple of the 4 candidates, not 6"),
+    ("steps=2 b=2 b_stride=4", "b must be a multiple of the 4 candidates, not 2"),
+])
+def test_lists_that_the_hardware_cannot_hold_are_refused(fields, message):
+    [matmul] = assemble(f"MATMUL blocks=1 tiles=1 listed=1 {fields}")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        footprint(matmul, preset("zcu102-nm"))
+
+
 def test_rings():
     [load] = assemble("LOAD count=5 rows=2 words=1 ring=2 dram_stride=16 dram_row_stride=8 "
                       "pool=10 pool_stride=4 pool_row_stride=1")
