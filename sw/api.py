@@ -160,8 +160,10 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
     Parameters
     ----------
     q : array of float32, shape ``[heads, queries, dim]`` or ``[batch, heads, queries, dim]``
-    k, v : array of float32, shape ``[kv_heads, keys, dim]`` or ``[batch, kv_heads, keys, dim]``
+    k : array of float32, shape ``[kv_heads, keys, dim]`` or ``[batch, kv_heads, keys, dim]``
         ``kv_heads`` divides ``heads``: consecutive heads share their keys and values.
+    v : array of float32, in the shape of ``k`` but for the last axis
+        Values may have another number of features than queries and keys.
     mask, causal, window, dilation, global_tokens, lengths, blocks
         Which keys each query sees, see :class:`~heddle.patterns.Pattern`. The output of a query
         that sees none is 0.
@@ -173,7 +175,7 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
     Returns
     -------
     :class:`Result`
-        ``output`` is float32 in the shape of ``q``.
+        ``output`` is float32 in the shape of ``q``, with the features of ``v``.
 
     Raises
     ------
@@ -200,7 +202,7 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
     q = checked(q, "Queries", *[None] * axes)
     items, dim = q.shape[:-3], q.shape[-1]
     k = checked(k, "Keys", *items, None, None, dim)
-    v = checked(v, "Values", *k.shape)
+    v = checked(v, "Values", *k.shape[:-1], None)
     batch, heads, queries, keys = *(items or (1,)), q.shape[-3], q.shape[-2], k.shape[-2]
     pattern = Pattern(queries, keys, mask=mask, causal=causal, window=window, dilation=dilation,
                       global_tokens=global_tokens, lengths=lengths, blocks=blocks, heads=heads,
@@ -214,5 +216,5 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
                                  kv_heads=batch * k.shape[-3], scale=scale, pattern=pattern))
     quantised = quantise(graph, inputs)
     result = run(lower(quantised, geometry), inputs, device=device, quantised=quantised)
-    output = np.moveaxis(result.output.reshape(queries, *q.shape[:-2], dim), 0, -2)
+    output = np.moveaxis(result.output.reshape(queries, *q.shape[:-2], -1), 0, -2)
     return replace(result, outputs={"o": np.ascontiguousarray(output)})

@@ -140,24 +140,26 @@ class _Lowering:
         features = self.graph.tensors[name].features
         for layer in self.graph.layers:
             if isinstance(layer, Attention) and name == layer.output:
-                return Form(features, layer.heads)
+                return Form(features, layer.output_widths)
         if role := self.graph.role(name):
             layer, place = role
             layout = (Layout.VECTORS, Layout.BLOCKS, Layout.TRANSPOSED)[place]
-            return Form(features, layer.kv_heads if place else layer.heads, layout)
+            return Form(features, (layer.widths, layer.key_widths, layer.value_widths)[place],
+                        layout)
         return Form(features)
 
     def _macs(self, *, dense: bool) -> int:
         """Return the useful products, of attention those of the visible pairs or of all."""
         total = 0
         for layer in self.graph.layers:
-            tensor = self.graph.tensors[layer.output]
+            tokens = self.graph.tensors[layer.output].tokens
             if isinstance(layer, Attention):
-                pairs = layer.heads * tensor.tokens * layer.pattern.keys
-                pairs = pairs if dense else self.visits[layer.name].pairs
-                total += 2 * pairs * (tensor.features // layer.heads)
+                pairs = ((tokens * layer.pattern.keys,) * layer.heads if dense
+                         else self.visits[layer.name].head_pairs)
+                total += sum(number * (width + of_values) for number, width, of_values in zip(
+                    pairs, layer.widths, layer.output_widths, strict=True))
             else:
-                total += tensor.tokens * layer.weight.size
+                total += tokens * layer.weight.size
         return total
 
     def _product(self, layer: QuantisedLinear) -> Product:
@@ -206,11 +208,12 @@ class _Lowering:
         """Add the instructions of attention; the layers after it read the tensors ``later``."""
         g, name = self.geometry, layer.output
         queries, keys, _ = (self.graph.tensors[source] for source in layer.inputs)
-        sizes = Sizes.of(queries.tokens, keys.tokens, queries.features // layer.layer.heads, g)
-        if sizes.blocks > g.attention_blocks:
+        widest, of_values = max(layer.layer.widths), max(layer.layer.value_widths)
+        sizes = Sizes.of(queries.tokens, keys.tokens, widest, of_values, g)
+        if max(widest, of_values) > g.attention_blocks * g.rows:
             raise ValueError(f"Heads of {layer.layer.name} must have at most "
                              f"{g.attention_blocks * g.rows} features on {g.name}, not "
-                             f"{queries.features // layer.layer.heads}")
+                             f"{max(widest, of_values)}")
         stays = None
         parts, words = self.forms[name].parts(queries.tokens, g)
         if name in later:
@@ -221,7 +224,7 @@ class _Lowering:
             self.dram[name] = self.image.matrix(parts, words)
         places = [self.resident[source][1] if source in self.resident else None
                   for source in (*layer.inputs, name)]
-        zeros = self.image.matrix(1, sizes.tile_words).start
+        zeros = self.image.matrix(1, sizes.out_words).start
         operands = Operands(self.weights[name].start, zeros, *(
             self.dram.get(source) for source in (*layer.inputs, name)), *places)
         Attending(layer, self.visits[layer.layer.name], sizes, operands, self.schedule,

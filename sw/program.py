@@ -39,7 +39,7 @@ from .rtl.isa import INSTRUCTION_BYTES, Layout
 __all__ = ["Program", "ProgramFileError", "Slot", "VERSION"]
 
 FORMAT = "heddle-program"
-VERSION = "2"
+VERSION = "3"
 
 
 class ProgramFileError(ValueError):
@@ -258,7 +258,7 @@ class Program:
         def slots(entries: list[dict[str, Any]]) -> dict[str, Slot]:
             return {e["name"]: Slot(
                 Tensor(e["name"], e["tokens"], e["features"]),
-                Form(e["features"], e["heads"], Layout[e["layout"].upper()]),
+                Form(e["features"], tuple(e["heads"]), Layout[e["layout"].upper()]),
                 e["offset"], e["part_bytes"], Scale(tensors[f"scale.{e['name']}"]),
                 tensors.get(f"bias.{e['name']}")) for e in entries}
 
