@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .patterns import Pattern
+from .structures import Structure
 
 __all__ = ["Attention", "Linear", "Tensor", "checked", "split"]
 
@@ -69,6 +70,8 @@ class Linear:
     output: str
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    structure: Structure | None = None
+    """What is known of the zeros of the weight."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
