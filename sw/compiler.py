@@ -167,20 +167,22 @@ class _Lowering:
                 total += sum(number * (width + of_values) for number, width, of_values in zip(
                     pairs, layer.widths, layer.output_widths, strict=True))
             else:
-                total += tokens * (layer.weight.size if dense else np.count_nonzero(layer.weight))
+                total += tokens * (layer.weight.size if dense else int(np.count_nonzero(layer.weight)))
         return total
 
     def _pack_weight(self, layer: QuantisedLinear) -> PackedWeight:
         """Pack a weight, padded as its tensors are."""
         g = self.geometry
         inputs, outputs = self.forms[layer.input], self.forms[layer.output]
+        places = np.ix_(outputs.positions(g.rows), inputs.positions(g.rows))
         weight = np.zeros((outputs.width(g.rows), inputs.width(g.rows)), np.int8)
-        weight[np.ix_(outputs.positions(g.rows), inputs.positions(g.rows))] = layer.weight
-        [structure] = [each.structure for each in self.graph.linear_layers
-                       if each.name == layer.name]
+        weight[places] = layer.weight
+        [source] = [each for each in self.graph.linear_layers if each.name == layer.name]
+        used = np.zeros(weight.shape, bool)
+        used[places] = source.weight != 0  # a weight that is rounded to 0 is not pruned
         try:
-            return pack(weight, g, "dense" if isinstance(structure, Dense) else None,
-                        strict=structure is not None)
+            return pack(weight, g, "dense" if isinstance(source.structure, Dense) else None,
+                        strict=source.structure is not None, used=used)
         except ValueError as error:
             raise ValueError(f"Weight of {layer.name} must keep its structure on {g.name}: "
                              f"{error}") from None

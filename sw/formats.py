@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .lists import List, Visits, pack_fields, unpack_fields
+from .lists import Visits
 from .rtl.geometry import Geometry
 from .sim import golden
 
@@ -28,7 +28,6 @@ _BITS: dict[str, int] = {"dense": 0, "narrow": 4, "wide": 8}
 """Of a gap."""
 
 Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class PackedWeight:
 
 
 def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
-         strict: bool = False) -> PackedWeight:
+         strict: bool = False, used: ArrayLike | None = None) -> PackedWeight:
     """Encode a weight without loss.
 
     Parameters
@@ -100,14 +99,16 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
     strict : :class:`bool`
         Refuse a block that would have a list, were it not too long for the geometry, instead of
         encoding it dense.
+    used : array of bool, shape ``[outputs, inputs]``
+        Which weights a list must visit, by default all that are not 0. Others must be 0.
 
     Raises
     ------
     TypeError
         If the weight is not of int8.
     ValueError
-        If the weight is not a matrix or has a -128, the format is unknown, or a list is wanted of
-        more inputs or steps than the geometry has room for.
+        If the weight is not a matrix or has a -128, a weight is not used and not 0, the format is
+        unknown, or a list is wanted of more inputs or steps than the geometry has room for.
     """
     weight = np.asarray(weight)
     if weight.dtype != np.int8:
@@ -119,8 +120,12 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
         raise ValueError("Weight must be within ±127, and it has a -128")
     if format is not None and format not in _BITS:
         raise ValueError(f"Format must be one of {', '.join(_BITS)}, not {format!r}")
+    used = weight != 0 if used is None else np.asarray(used, bool)
+    if used.shape != weight.shape or (weight[~used] != 0).any():
+        raise ValueError("Weights that are not used must be those of a matrix of the same shape, "
+                         "and 0")
     g = geometry
-    visits = Visits(weight, g)
+    visits = Visits(weight, used, g)
     encodings = _choose(weight.shape[1], visits, g, format, strict)
     data = list(golden.pack_blocks(weight.T, g.rows, g.depth))
     index = [np.zeros((0, g.word_bytes), np.uint8)] * len(data)
@@ -128,7 +133,8 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
         for n, found in enumerate(visits.lists(_BITS["wide" if wide else "narrow"])):
             if encodings[n].listed and encodings[n].wide == wide:
                 data[n] = found.weights.reshape(-1, g.word_bytes).view(np.uint8)
-                index[n] = _pack_index(found, encodings[n], g)
+                index[n] = golden.pack_list(found.addresses, found.selectors, g.selector_bits,
+                                            word_bytes=g.word_bytes, wide=wide)
     return PackedWeight(g, *weight.shape, encodings, tuple(data), tuple(index))
 
 
@@ -148,7 +154,8 @@ def unpack(packed: PackedWeight) -> NDArray[np.int8]:
         values = data.view(np.int8).reshape(encoding.steps, g.depth, g.rows)
         step = np.arange(encoding.steps)[:, np.newaxis, np.newaxis]
         if encoding.listed:
-            address, candidate = _unpack_index(index, encoding, g)
+            address, candidate = golden.unpack_list(index, encoding.steps, g.rows, g.depth,
+                                                    g.selector_bits, wide=encoding.wide)
             if address.max() * g.candidates >= steps:
                 raise ValueError(f"The list of block {n} must stay below address "
                                  f"{steps // g.candidates}, and it reaches {address.max()}")
@@ -187,26 +194,3 @@ def _too_long(inputs: int, encoding: Encoding, geometry: Geometry) -> str | None
     if encoding.steps > geometry.list_steps:
         return f"it can have {geometry.list_steps} steps, and it needs {encoding.steps}"
     return None
-
-
-def _pack_index(found: List, encoding: Encoding, geometry: Geometry) -> Bytes:
-    """Return the words of gaps and selectors."""
-    g = geometry
-    words = [pack_fields(found.gaps.ravel(), _BITS["wide" if encoding.wide else "narrow"],
-                         g.word_bytes)]
-    if g.selector_bits:
-        words.append(pack_fields(found.selectors.ravel(), g.selector_bits, g.word_bytes))
-    return np.concatenate(words)
-
-
-def _unpack_index(words: Bytes, encoding: Encoding, geometry: Geometry) -> tuple[Ints, Bytes]:
-    """Return the addresses of all steps and slots, and the candidates of all their rows."""
-    g, steps = geometry, encoding.steps
-    split = g.gap_words(steps, encoding.wide)
-    gaps = unpack_fields(words[:split], _BITS["wide" if encoding.wide else "narrow"])
-    addresses = np.cumsum(gaps[:steps * g.depth].reshape(steps, g.depth), axis=0, dtype=np.int64)
-    shape = steps, g.depth, g.rows
-    if not g.selector_bits:
-        return addresses, np.zeros(shape, np.uint8)
-    selectors = unpack_fields(words[split:], g.selector_bits)
-    return addresses, selectors[:steps * g.word_bytes].reshape(shape)

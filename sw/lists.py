@@ -1,8 +1,4 @@
-"""The lists of sparse blocks: which inputs are visited, dealt to the slots of the array's steps.
-
-An array of addresses, selectors or weights has its axes in the order of the words: steps, slots,
-rows.
-"""
+"""The lists of sparse blocks: which inputs are visited, dealt to the slots of the array's steps."""
 
 from __future__ import annotations
 
@@ -13,43 +9,18 @@ from numpy.typing import NDArray
 
 from .rtl.geometry import Geometry
 
-__all__ = ["List", "Visits", "pack_fields", "unpack_fields"]
+__all__ = ["List", "Visits"]
 
-Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-
-
-def pack_fields(fields: Bytes, bits: int, word_bytes: int) -> Bytes:
-    """Return fields of 1, 2, 4 or 8 bits as words, the first ones in the lowest bits.
-
-    Parameters
-    ----------
-    fields : array of uint8, shape ``[..., n]``
-
-    Returns
-    -------
-    array of uint8, shape ``[..., words, word_bytes]``, zeros behind the last field
-    """
-    each = 8 // bits
-    whole = np.pad(fields, [(0, 0)] * (fields.ndim - 1) + [(0, -fields.shape[-1]
-                                                            % (each * word_bytes))])
-    parts = whole.reshape(*fields.shape[:-1], -1, word_bytes, each)
-    return np.bitwise_or.reduce(parts << np.arange(0, 8, bits, dtype=np.uint8), axis=-1)
-
-
-def unpack_fields(words: Bytes, bits: int) -> Bytes:
-    """Return the fields of 1, 2, 4 or 8 bits that some words hold, ``[n]``."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return (words.reshape(-1, 1) >> shifts & np.uint8((1 << bits) - 1)).ravel()
 
 
 @dataclass(frozen=True)
 class List:
-    """What a block of weights visits, and with which weights."""
+    """What a block visits, and with which weights."""
 
-    gaps: Bytes
-    """How far each slot's address is behind that of the step before, ``[steps, depth]``."""
-    selectors: Bytes
+    addresses: Ints
+    """``[steps, depth]``; those of a slot never go back."""
+    selectors: NDArray[np.uint8]
     """Candidate of each row, ``[steps, depth, rows]``."""
     weights: NDArray[np.int8]
     """``[steps, depth, rows]``."""
@@ -63,20 +34,24 @@ class Visits:
     Parameters
     ----------
     weight : array of int8, shape ``[outputs, inputs]``
+    used : array of bool, shape ``[outputs, inputs]``
+        Which of the weights are needed.
     geometry : :class:`~heddle.rtl.geometry.Geometry`
     """
 
-    def __init__(self, weight: NDArray[np.int8], geometry: Geometry) -> None:
+    def __init__(self, weight: NDArray[np.int8], used: NDArray[np.bool_],
+                 geometry: Geometry) -> None:
         g = self.geometry = geometry
         outputs, inputs = weight.shape
         self.blocks, self.addresses = -(-outputs // g.rows), -(-inputs // (g.depth * g.candidates))
         shape = self.blocks, g.rows, self.addresses, g.candidates, g.depth
-        padded = np.zeros((shape[0] * shape[1], shape[2] * shape[3] * shape[4]), np.int8)
-        padded[:outputs, :inputs] = weight
-        self._weights = padded.reshape(shape)
+        whole = shape[0] * shape[1] - outputs, shape[2] * shape[3] * shape[4] - inputs
+        self._weights, self._used = (
+            np.pad(each, [(0, missing) for missing in whole]).reshape(shape)
+            for each in (weight, used))
         """``[blocks, rows, addresses, candidates, slots]``."""
-        self._count = np.cumsum(self._weights != 0, axis=3, dtype=np.uint8)
-        """Of non-zero weights up to each candidate."""
+        self._count = np.cumsum(self._used, axis=3, dtype=np.uint8)
+        """Of used weights up to each candidate."""
         self._repeats = self._count[:, :, :, -1].max(axis=1).swapaxes(1, 2).astype(np.int64)
         """Visits to each address, ``[blocks, slots, addresses]``."""
         self._block, self._slot, self._address = np.nonzero(self._repeats)
@@ -99,7 +74,7 @@ class Visits:
         first, ends = self._deal(bits)
         sizes = self.steps(bits)
         shape = self.blocks, int(sizes.max()), g.depth
-        gaps = np.zeros(shape, np.uint8)
+        gaps = np.zeros(shape, np.int64)
         skips = np.maximum(self._gaps - 1, 0) // limit
         gaps[self._block, first, self._slot] = self._gaps - skips * limit
         for back in range(1, skips.max(initial=0) + 1):
@@ -107,13 +82,14 @@ class Visits:
             gaps[self._block[long], first[long] - back, self._slot[long]] = limit
         starts = np.zeros_like(self._repeats)
         starts[self._block, self._slot, self._address] = first
-        kept = np.flatnonzero(self._weights)
+        kept = np.flatnonzero(self._used)
         block, row, address, candidate, slot = np.unravel_index(kept, self._weights.shape)
         step = starts[block, slot, address] + self._count.ravel()[kept] - 1
         weights, selectors = (np.zeros((*shape, g.rows), kind) for kind in (np.int8, np.uint8))
         weights[block, step, slot, row] = self._weights.ravel()[kept]
         selectors[block, step, slot, row] = candidate
-        return [List(gaps[n, :size], selectors[n, :size], weights[n, :size])
+        addresses = np.cumsum(gaps, axis=1)
+        return [List(addresses[n, :size], selectors[n, :size], weights[n, :size])
                 for n, size in enumerate(sizes)]
 
     def _deal(self, bits: int) -> tuple[Ints, Ints]:
