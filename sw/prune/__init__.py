@@ -1,7 +1,10 @@
 """Pruners: weights in, masks and smaller weights out. NumPy alone, no framework."""
 
+from .balanced import prune_balanced
 from .columns import Columns, Kept, prune_columns
 from .footprint import Footprint, footprint
+from .hierarchical import prune_hierarchical
+from .nm import inherit_nm, prune_nm
 from .ranking import first_order, magnitude
 from .transformer import (
     AttentionWeights,
@@ -13,5 +16,6 @@ from .transformer import (
 )
 
 __all__ = ["AttentionWeights", "Columns", "Footprint", "Kept", "PrunedAttention", "PrunedLayer",
-           "PrunedTransformer", "TransformerLayer", "first_order", "footprint", "magnitude",
-           "prune_columns", "prune_transformer"]
+           "PrunedTransformer", "TransformerLayer", "first_order", "footprint", "inherit_nm",
+           "magnitude", "prune_balanced", "prune_columns", "prune_hierarchical", "prune_nm",
+           "prune_transformer"]
