@@ -87,8 +87,9 @@ def prune_columns(columns: Sequence[Columns], sparsity: float, *, coarse: float 
 
     Every step keeps a given number of columns, to the nearest, in the least number of blocks: of
     each head its best block of ``grain`` columns, then the best blocks of all heads until there is
-    room, and in these the best columns. So no head is left a little above a block as long as
-    another has room, and what a block costs is used. With ``grain`` 1 that is the paper's ranking.
+    room; the last of them is not full, or if one for each head is room enough, those with the
+    worst columns are not. So no head is left a little above a block as long as another has room,
+    and what a block costs is used. With ``grain`` 1 that is the paper's ranking.
     Every head keeps a column; of equal scores the first are kept. Columns of score 0 count as
     pruned already, so the first step takes them all.
 
@@ -181,8 +182,11 @@ def _choose(members: Sequence[Columns], allowed: Bools, share: float, grain: int
     # First the first block of each head, then full blocks, then partial ones, until there is room.
     ranked = np.lexsort((-np.add.reduceat(scores, starts), -room, place[starts] > 0))
     needed = max(widths.size, 1 + int(np.searchsorted(np.cumsum(room[ranked]), count)))
-    chosen = np.isin(np.repeat(np.arange(starts.size), room), ranked[:needed])
-    scores = np.where(place == 0, np.inf, np.where(chosen, scores, -1))
+    block = np.repeat(np.arange(starts.size), room)
+    # What is too much goes from the last block, or if there are first ones alone from any of them.
+    whole = ranked[:needed - 1] if needed > widths.size else ranked[:0]
+    scores = np.where(np.isin(block, ranked[:needed]), scores, -1)
+    scores[(place == 0) | np.isin(block, whole)] = np.inf
     mask = np.zeros(allowed.size, bool)
     mask[order[largest(scores, count)]] = True
     return mask

@@ -1,6 +1,8 @@
 """Column pruning of transformers: what is left computes the same as the masked weights."""
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,3 +234,14 @@ def changed(layer, **weights):
 def test_refusals(act, error, message):
     with pytest.raises(error, match=message):
         act(transformer(5, 1, 0, 24, 3, 32)[0])
+
+
+def test_examples_of_the_manual_run(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
+    masks, columns = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(masks, names := {})
+    assert names["mask"].mean() == 6 / 32 * 2 / 4
+    exec(columns, {})
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(") ")[0] for line in printed[::3]] == ["(16, 64", "(16, 64"]
+    assert [line.split()[0] for line in printed[2::3]] == ["0.0625", "0.0625"]
