@@ -30,6 +30,8 @@ _geometry = click.option("--geometry", type=click.Choice(list(PRESETS)), default
 _device = click.option("--device", type=click.Choice(["rtl", "golden"]), default="rtl",
                        show_default=True, help="The RTL in Verilator, or the NumPy model.")
 _json = click.option("--json", "file", type=_FILE, help="File for the report.")
+_seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+                     help="Of the random data.")
 
 
 class _Group(click.Group):
@@ -79,8 +81,7 @@ def bench() -> None:
 @_geometry
 @_device
 @_json
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-              help="Of the random matrices.")
+@_seed
 def gemm(tokens: int, inputs: int, outputs: int, geometry: str, device: str, file: Path | None,
          seed: int) -> None:
     """Run a linear layer of random weights on random activations."""
@@ -106,8 +107,7 @@ def gemm(tokens: int, inputs: int, outputs: int, geometry: str, device: str, fil
 @_geometry
 @_device
 @_json
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-              help="Of the random data.")
+@_seed
 def attention(tokens: int, heads: int, dim: int, keys: int | None, kv_heads: int | None,
               pattern: str, sigma: float, geometry: str, device: str, file: Path | None,
               seed: int) -> None:
@@ -141,6 +141,25 @@ def block(tokens: int, inputs: int, heads: int, dim: int, geometry: str, device:
                             else device)
     with _running(geometry, device):
         report = measure(tokens, inputs, heads, dim, geometry=geometry, device=memory)
+    _report(report, file)
+
+
+@bench.command("transformer-base")
+@click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), default=0.8,
+              show_default=True, help="Share of the columns of each type of weight to prune.")
+@click.option("--tokens", type=click.IntRange(1), default=100, show_default=True,
+              help="Tokens of the source, and of the target.")
+@_geometry
+@_device
+@_json
+@_seed
+def transformer_base(sparsity: float, tokens: int, geometry: str, device: str, file: Path | None,
+                     seed: int) -> None:
+    """Run the products and softmax of a pruned Transformer-base as one program."""
+    from .benchmarks import transformer_base as measure
+
+    with _running(geometry, device):
+        report = measure(sparsity, tokens, geometry=geometry, device=device, seed=seed)
     _report(report, file)
 
 

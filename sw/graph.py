@@ -139,7 +139,7 @@ class Graph:
                                  "keys, so they must be equally wide, not "
                                  f"{widths[head - head % group]} and {width}")
         _widths(keys, widths[::group], f"Heads of keys of {name}")
-        usual = kv_heads if isinstance(heads, int) else widths[::group]
+        usual = kv_heads if isinstance(heads, (int, np.integer)) else widths[::group]
         value_widths = _widths(values, usual if value_heads is None else value_heads,
                                f"Heads of values of {name}")
         for tensor in (queries, keys, values):
@@ -245,7 +245,7 @@ def checked_inputs(inputs: Mapping[str, ArrayLike], tensors: list[Tensor], *,
 
 def _widths(tensor: Tensor, heads: int | Sequence[int], what: str) -> tuple[int, ...]:
     """Return the features of each head of a tensor: of so many heads, or as they are given."""
-    if isinstance(heads, int):
+    if isinstance(heads, (int, np.integer)):
         if heads < 1:
             raise ValueError(f"{what} must be at least 1, not {heads}")
         if tensor.features % heads:

@@ -257,7 +257,7 @@ def uneven(widths, values, *, group=1, tokens=13, features=12, linear=True, seed
     graph.output(o)
     if linear:
         graph.output(graph.linear("y", o, rng.normal(size=(features, group * sum(values)))))
-    return graph, {name: rng.normal(size=(tokens, graph.tensors[name].features))
+    return graph, {name: rng.normal(size=(tokens, graph.tensors[name].features)).astype("f4")
                    for name in graph.inputs}
 
 
