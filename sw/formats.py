@@ -24,7 +24,7 @@ __all__ = ["Encoding", "Format", "PackedWeight", "pack", "unpack"]
 Format = Literal["dense", "narrow", "wide"]
 """All steps; or a list, with gaps of 4 bits or of 8."""
 
-_BITS: dict[str, int] = {"dense": 0, "narrow": 4, "wide": 8}
+_BITS: dict[Format, int] = {"narrow": 4, "wide": 8}
 """Of a gap."""
 
 Bytes = NDArray[np.uint8]
@@ -40,6 +40,11 @@ class Encoding:
     """The block has a list of what its steps visit."""
     wide: bool = False
     """The gaps of the list have 8 bits instead of 4."""
+
+    @property
+    def format(self) -> Format:
+        """The name of this encoding, whatever the steps."""
+        return "dense" if not self.listed else "wide" if self.wide else "narrow"
 
     def words(self, geometry: Geometry) -> int:
         """Return the words of the block, with its channel parameters."""
@@ -118,24 +123,26 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
                          f"{weight.shape}")
     if weight.min() < -127:
         raise ValueError("Weight must be within ±127, and it has a -128")
-    if format is not None and format not in _BITS:
-        raise ValueError(f"Format must be one of {', '.join(_BITS)}, not {format!r}")
+    if format not in (None, "dense", "narrow", "wide"):
+        raise ValueError(f"Format must be dense, narrow or wide, not {format!r}")
     used = weight != 0 if used is None else np.asarray(used, bool)
     if used.shape != weight.shape or (weight[~used] != 0).any():
         raise ValueError("Weights that are not used must be those of a matrix of the same shape, "
                          "and 0")
     g = geometry
-    visits = Visits(weight, used, g)
-    encodings = _choose(weight.shape[1], visits, g, format, strict)
     data = list(golden.pack_blocks(weight.T, g.rows, g.depth))
     index = [np.zeros((0, g.word_bytes), np.uint8)] * len(data)
-    for wide in {encoding.wide for encoding in encodings if encoding.listed}:
-        for n, found in enumerate(visits.lists(_BITS["wide" if wide else "narrow"])):
-            if encodings[n].listed and encodings[n].wide == wide:
-                data[n] = found.weights.reshape(-1, g.word_bytes).view(np.uint8)
-                index[n] = golden.pack_list(found.addresses, found.selectors, g.selector_bits,
-                                            word_bytes=g.word_bytes, wide=wide)
-    return PackedWeight(g, *weight.shape, encodings, tuple(data), tuple(index))
+    encodings = [Encoding(-(-weight.shape[1] // g.depth))] * len(data)
+    if format in ("narrow", "wide") or (format is None and not used.all()):
+        visits = Visits(weight, used, g)
+        encodings = _choose(weight.shape[1], visits, g, format, strict)
+        for name in {encoding.format for encoding in encodings} - {"dense"}:
+            for n, found in enumerate(visits.lists(_BITS[name])):
+                if encodings[n].format == name:
+                    data[n] = found.weights.reshape(-1, g.word_bytes).view(np.uint8)
+                    index[n] = golden.pack_list(found.addresses, found.selectors, g.selector_bits,
+                                                word_bytes=g.word_bytes, wide=encodings[n].wide)
+    return PackedWeight(g, *weight.shape, tuple(encodings), tuple(data), tuple(index))
 
 
 def unpack(packed: PackedWeight) -> NDArray[np.int8]:
@@ -167,23 +174,20 @@ def unpack(packed: PackedWeight) -> NDArray[np.int8]:
 
 
 def _choose(inputs: int, visits: Visits, geometry: Geometry, format: Format | None,
-          strict: bool) -> tuple[Encoding, ...]:
+            strict: bool) -> list[Encoding]:
     """Return the encoding of each block."""
-    g = geometry
-    dense = Encoding(-(-inputs // g.depth))
-    if format == "dense":
-        return (dense,) * visits.blocks
+    dense = Encoding(-(-inputs // geometry.depth))
     lists = [[Encoding(steps, True, name == "wide") for steps in visits.steps(bits).tolist()]
-             for name, bits in _BITS.items() if bits and format in (None, name)]
+             for name, bits in _BITS.items() if format in (None, name)]
     chosen = []
     for n, options in enumerate(zip(*lists)):
         best = min(options if format else (dense, *options),
-                   key=lambda encoding: (encoding.steps, encoding.words(g)))
-        problem = _too_long(inputs, best, g) if best.listed else None
+                   key=lambda encoding: (encoding.steps, encoding.words(geometry)))
+        problem = _too_long(inputs, best, geometry) if best.listed else None
         if problem and (strict or format):
-            raise ValueError(f"The list of block {n} must fit into {g.name}: {problem}")
+            raise ValueError(f"The list of block {n} must fit into {geometry.name}: {problem}")
         chosen.append(dense if problem else best)
-    return tuple(chosen)
+    return chosen
 
 
 def _too_long(inputs: int, encoding: Encoding, geometry: Geometry) -> str | None:

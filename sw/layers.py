@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .patterns import Pattern
-from .structures import Structure
+
+if TYPE_CHECKING:  # structures are checked with what the pruners have, which check as layers do
+    from .structures import Structure
 
 __all__ = ["Attention", "Linear", "Tensor", "checked", "split"]
 

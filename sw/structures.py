@@ -6,31 +6,16 @@ A weight is ``[outputs, inputs]`` as in a graph. What a structure says holds, le
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from .prune.ranking import Bools, grouped, ratio, size
 
 __all__ = ["Balanced", "Blocks", "Dense", "Hierarchical", "NM", "Rectangle", "Structure",
-           "Unstructured", "kept"]
-
-Bools = NDArray[np.bool_]
-
-
-def kept(sparsity: float, size: int) -> int:
-    """Return how many of ``size`` are left: the least number that is not sparser than said.
-
-    Raises
-    ------
-    ValueError
-        If the sparsity is not at least 0 and less than 1.
-    """
-    if not 0 <= sparsity < 1:
-        raise ValueError(f"Sparsity must be at least 0 and less than 1, not {sparsity!r}")
-    return math.ceil(round((1 - sparsity) * size, 9))
+           "Unstructured"]
 
 
 class Structure(ABC):
@@ -75,13 +60,13 @@ class Unstructured(Structure):
     sparsity: float
 
     def __post_init__(self) -> None:
-        kept(self.sparsity, 1)
+        ratio(self.sparsity)
 
     def _check(self, used: Bools) -> None:
-        most = kept(self.sparsity, used.size)
-        if (found := int(used.sum())) > most:
-            raise ValueError(f"Weight must have at most {most} elements that are not 0, not "
-                             f"{found}, to be {self.sparsity} sparse")
+        found = float(1 - used.mean())
+        if found < self.sparsity - 0.5 / used.size:
+            raise ValueError(f"Of the weights at least {self.sparsity:.2%} must be 0, not "
+                             f"{found:.2%}")
 
 
 @dataclass(frozen=True)
@@ -95,13 +80,15 @@ class Rectangle(Structure):
     outputs: tuple[int, ...] | None = None
 
     def _check(self, used: Bools) -> None:
-        for axis, what, names in ((1, "Input", self.inputs), (0, "Output", self.outputs)):
-            if names is None:
+        for axis, what, left in ((1, "Input", self.inputs), (0, "Output", self.outputs)):
+            if left is None:
                 continue
-            size = used.shape[axis]
-            _in_range(f"{what}s that are left", names, size)
-            gone = np.ones(size, bool)
-            gone[list(names)] = False
+            for name in left:
+                if not 0 <= name < used.shape[axis]:
+                    raise ValueError(f"{what}s that are left must be at least 0 and less than "
+                                     f"{used.shape[axis]}, not {name}")
+            gone = np.ones(used.shape[axis], bool)
+            gone[list(left)] = False
             wrong = np.flatnonzero(gone & used.any(axis=1 - axis))
             if wrong.size:
                 found = int(np.count_nonzero(np.take(used, wrong[0], axis)))
@@ -121,8 +108,8 @@ class Blocks(Structure):
     """Which blocks are not, ``[blocks of outputs, blocks of inputs]``."""
 
     def __post_init__(self) -> None:
-        for what, size in (("outputs", self.outputs), ("inputs", self.inputs)):
-            _positive(f"Block {what}", size)
+        size(self.outputs, "Outputs of a block")
+        size(self.inputs, "Inputs of a block")
 
     def _check(self, used: Bools) -> None:
         cells = _cells(used, self.outputs, self.inputs).any(axis=(1, 3))
@@ -150,8 +137,8 @@ class NM(Structure):
     stride: int = 1
 
     def __post_init__(self) -> None:
-        for what, size in (("N", self.n), ("M", self.m), ("Stride", self.stride)):
-            _positive(what, size)
+        for number, name in (self.n, "N"), (self.m, "M"), (self.stride, "Stride"):
+            size(number, name)
         if self.n > self.m:
             raise ValueError(f"N of N:M must be at most M = {self.m}, not {self.n}")
 
@@ -167,76 +154,65 @@ class NM(Structure):
 
     def groups(self, used: Bools) -> Bools:
         """Return ``[outputs, inputs]`` as ``[outputs, addresses, M, stride]``, filled up."""
-        padded = np.pad(used, ((0, 0), (0, -used.shape[1] % (self.m * self.stride))))
-        return padded.reshape(len(used), -1, self.m, self.stride)
+        missing = -used.shape[1] % (self.m * self.stride)
+        return grouped(np.pad(used, ((0, 0), (0, missing))), self.m, self.stride)
 
 
 @dataclass(frozen=True)
 class Balanced(Structure):
-    """Each block of ``rows`` outputs uses equally many inputs of each bank, ``k mod banks``:
-    column-balanced block pruning (Peng et al., ISQED 2021), balanced over banks as in
-    bank-balanced sparsity (Cao et al., FPGA 2019).
+    """Each block of ``rows`` outputs uses at most ``kept`` inputs of each bank, ``k mod banks``:
+    column-balanced block pruning (Peng et al., ISQED 2021), see
+    :func:`~heddle.prune.prune_balanced`.
     """
 
     rows: int
     banks: int
-    sparsity: float
+    kept: int
 
     def __post_init__(self) -> None:
-        _positive("Rows of a block", self.rows)
-        _positive("Banks", self.banks)
-        kept(self.sparsity, 1)
+        for number, name in ((self.rows, "Rows of a block"), (self.banks, "Banks"),
+                             (self.kept, "Inputs that are kept")):
+            size(number, name)
 
     def _check(self, used: Bools) -> None:
-        _check_balance(_cells(used, self.rows, self.banks).any(axis=1), self.sparsity, "inputs")
+        inputs = _cells(used, self.rows, self.banks).any(axis=1)
+        _check_balance(inputs, self.kept, "inputs")
 
 
 @dataclass(frozen=True)
 class Hierarchical(Structure):
-    """Coarse, then fine: each block of ``rows`` outputs uses equally many groups of each bank, and
-    of a group each row has at most N of M weights (Wu et al., "HighLight", MICRO 2023).
+    """Coarse, then fine: each block of ``rows`` outputs uses at most ``kept`` groups of each bank,
+    and of a group each row has at most N of M weights (Qi et al., ICCAD 2021; Wu et al.,
+    "HighLight", MICRO 2023), see :func:`~heddle.prune.prune_hierarchical`.
     """
 
     rows: int
-    sparsity: float
-    """Of groups."""
+    kept: int
     fine: NM
     """Its stride is the number of banks."""
 
     def __post_init__(self) -> None:
-        _positive("Rows of a block", self.rows)
-        kept(self.sparsity, 1)
+        size(self.rows, "Rows of a block")
+        size(self.kept, "Groups that are kept")
 
     def _check(self, used: Bools) -> None:
         groups = self.fine.groups(used).any(axis=2)
         groups = np.pad(groups, ((0, -len(groups) % self.rows), (0, 0), (0, 0)))
         blocks = groups.reshape(-1, self.rows, *groups.shape[1:]).any(axis=1)
-        _check_balance(blocks, self.sparsity, "groups")
+        _check_balance(blocks, self.kept, "groups")
         self.fine.check(used)
 
 
-def _check_balance(used: Bools, sparsity: float, what: str) -> None:
+def _check_balance(used: Bools, kept: int, what: str) -> None:
     """Check how many addresses each block uses of a bank, ``[blocks, addresses, banks]``."""
-    most = kept(sparsity, used.shape[1])
     found = np.count_nonzero(used, axis=1)
-    if (wrong := np.argwhere(found > most)).size:
+    if (wrong := np.argwhere(found > kept)).size:
         block, bank = wrong[0].tolist()
-        raise ValueError(f"Block {block} must use at most {most} of {used.shape[1]} {what} in bank "
-                         f"{bank}, not {found[block, bank]}, to be {sparsity} sparse")
+        raise ValueError(f"Block {block} must use at most {kept} {what} of bank {bank}, not "
+                         f"{found[block, bank]}")
 
 
 def _cells(used: Bools, outputs: int, inputs: int) -> Bools:
     """Return a matrix cut into blocks, ``[blocks, outputs, blocks, inputs]``, filled up."""
-    padded = np.pad(used, [(0, -size % part) for size, part in zip(used.shape, (outputs, inputs))])
+    padded = np.pad(used, [(0, -whole % part) for whole, part in zip(used.shape, (outputs, inputs))])
     return padded.reshape(-1, outputs, padded.shape[1] // inputs, inputs)
-
-
-def _positive(what: str, size: int) -> None:
-    if size < 1:
-        raise ValueError(f"{what} must be at least 1, not {size}")
-
-
-def _in_range(what: str, names: Iterable[int], size: int) -> None:
-    for name in names:
-        if not 0 <= name < size:
-            raise ValueError(f"{what} must be at least 0 and less than {size}, not {name}")
