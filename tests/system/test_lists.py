@@ -165,10 +165,14 @@ def test_totals_of_lists_wait_in_contexts(simulator):
     check(simulator, writer)
 
 
-@pytest.mark.parametrize("tiles", [1, 3])
-@pytest.mark.parametrize(("steps", "wide"), [(8, 0), (9, 1), (16, 0), (30, 1)])
-def test_no_pause_between_tiles_and_blocks(simulator, steps, wide, tiles):
-    """What further blocks cost is their steps: lists come as fast as the array uses them."""
+@pytest.mark.parametrize(("tiles", "steps", "wide"), [
+    (1, 12, 0), (1, 16, 0), (1, 30, 1), (3, 8, 0), (3, 9, 1), (3, 30, 0)])
+def test_no_pause_between_tiles_and_blocks(simulator, tiles, steps, wide):
+    """What further blocks cost is their steps: lists come as fast as the array uses them.
+
+    Shorter lists would be held up: the scratchpad has one port for lists, parameters and results,
+    and on these geometries the last two take six words a tile.
+    """
     g = simulator.geometry
     cycles = []
     for blocks in (10, 50):
