@@ -19,7 +19,8 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     ``heddle_NAME.v`` has the top module ``heddle_NAME`` with clock ``aclk``, reset ``aresetn``
     (active low), ``interrupt``, the registers as the AXI4-Lite subordinate ``s_axi``, and the AXI4
     managers ``m_axi_0`` and so on. ``heddle_NAME.json`` has the sizes and the fingerprint that the
-    register ``GEOMETRY`` shows, ``heddle_NAME.h`` the registers for C.
+    register ``GEOMETRY`` shows, ``heddle_NAME.h`` the registers for C. ``NAME`` is that of the
+    geometry, with ``_`` in place of ``-``.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
         If there is no such technology.
     """
     folder = Path(folder)
-    name = f"heddle_{geometry.name}"
+    name = "heddle_" + geometry.name.replace("-", "_")
     files = {
         f"{name}.v": verilog(Accelerator(geometry), name, technology, axi_clock=True),
         f"{name}.json": json.dumps({

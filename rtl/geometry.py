@@ -12,6 +12,10 @@ def _power_of_two(n: int) -> bool:
     return n > 0 and n & (n - 1) == 0
 
 
+def _next_power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
     """Sizes of one accelerator. Immutable and hashable; every width below is derived from these.
@@ -48,7 +52,8 @@ class Geometry:
     scratchpad_banks: int = 1
     """Equal parts, by address, of the scratchpad, each with its own output register."""
     operand_steps: int
-    """Addresses of each bank of the operand buffer; it holds ``depth`` times as many vectors."""
+    """Steps of ``depth`` vectors that the operand buffer holds. Its banks have this many addresses,
+    or with several candidates this many over their number."""
     dma_ports: int = 1
     """AXI4 master ports."""
     dma_bytes: int = 16
@@ -119,6 +124,10 @@ class Geometry:
         if self.lanes > 8 * self.depth:
             raise ValueError(f"lanes must be at most 8 × depth = {8 * self.depth}, not "
                              f"{self.lanes}: a word holds the mask bits of a tile")
+        if self.list_steps < 16:
+            raise ValueError("operand_steps must be at least 16 × candidates = "
+                             f"{16 * self.candidates}, not {self.operand_steps}: so many lie side "
+                             "by side at one address")
         if self.word_bytes % self.dma_bytes:
             raise ValueError(f"dma_bytes must divide a word of {self.word_bytes} bytes, "
                              f"not {self.dma_bytes}")
@@ -188,6 +197,34 @@ class Geometry:
         """Steps in which the ``rows`` probabilities of a key tile go through the array."""
         return self.rows // self.depth
 
+    # -- sparse weights ----------------------------------------------------------------------------
+
+    @property
+    def list_steps(self) -> int:
+        """Steps of the longest list, and addresses of a bank of the operand buffer."""
+        return self.operand_steps // self.candidates
+
+    @property
+    def selector_bits(self) -> int:
+        """Bits of a fine selector in memory, a power of two; 0 if there is none."""
+        return 0 if self.candidates == 1 else _next_power_of_two(self.candidate_bits)
+
+    def padded_steps(self, steps: int) -> int:
+        """Return the steps of a tile of B with those that fill its last address."""
+        return -(-steps // self.candidates) * self.candidates
+
+    def gap_words(self, steps: int, wide: bool | int = False) -> int:
+        """Return the words with the gaps of a list: ``depth`` a step, of 4 bits, or 8 if wide."""
+        return -(-steps // (self.rows if wide else 2 * self.rows))
+
+    def selector_words(self, steps: int) -> int:
+        """Return the words with the fine selectors of a list: one for each weight."""
+        return -(-steps * self.selector_bits // 8)
+
+    def list_words(self, steps: int, wide: bool | int = False) -> int:
+        """Return the words of a list: its gaps, then its selectors."""
+        return self.gap_words(steps, wide) + self.selector_words(steps)
+
     # -- contexts ----------------------------------------------------------------------------------
 
     @property
@@ -227,6 +264,11 @@ class Geometry:
         """Width of a step address, of the operand buffer or of the probabilities."""
         probabilities = self.probability_slots * self.tile_steps
         return max(self.operand_bits, (probabilities - 1).bit_length())
+
+    @property
+    def candidate_bits(self) -> int:
+        """Bits that choose a candidate; 0 if there is but one."""
+        return (self.candidates - 1).bit_length()
 
     @property
     def context_bits(self) -> int:
@@ -271,6 +313,10 @@ PRESETS: dict[str, Geometry] = {g.name: g for g in (
     Geometry(name="zcu102", rows=16, lanes=32, depth=8, contexts=32,
              scratchpad_bytes=2 << 20, scratchpad_banks=4, operand_steps=512,
              dma_ports=4, dma_bytes=16, clock_mhz_assumed=250),
+    # The same with a fine selector of one in four candidates for each weight.
+    Geometry(name="zcu102-nm", rows=16, lanes=32, depth=8, candidates=4, contexts=32,
+             scratchpad_bytes=2 << 20, scratchpad_banks=4, operand_steps=2048,
+             dma_ports=4, dma_bytes=16, clock_mhz_assumed=250),
     # 1,024 MAC a cycle and a memory of 16 bytes a cycle, the size of the open peers.
     Geometry(name="compact", rows=8, lanes=16, depth=8, contexts=32,
              scratchpad_bytes=512 << 10, scratchpad_banks=2, operand_steps=512,
@@ -283,6 +329,10 @@ PRESETS: dict[str, Geometry] = {g.name: g for g in (
     # A few cells, for tests in seconds; two vectors a word, two ports, short bursts.
     Geometry(name="tiny", rows=4, lanes=4, depth=2, contexts=8,
              scratchpad_bytes=8 << 10, scratchpad_banks=2, operand_steps=64,
+             dma_ports=2, dma_bytes=4, burst_beats=4, outstanding=4, address_bits=32,
+             clock_mhz_assumed=250),
+    Geometry(name="tiny-nm", rows=4, lanes=4, depth=2, candidates=4, contexts=8,
+             scratchpad_bytes=8 << 10, scratchpad_banks=2, operand_steps=128,
              dma_ports=2, dma_bytes=4, burst_beats=4, outstanding=4, address_bits=32,
              clock_mhz_assumed=250),
 )}

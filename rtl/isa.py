@@ -161,6 +161,8 @@ FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
         "accumulate":    (1, "Add to the contexts that an undrained instruction before this left."),
         "drain":         (1, "Requantise and store the tiles; otherwise they stay in contexts."),
         "layout":        (2, "How the drain lays a tile into words (:class:`Layout`)."),
+        "listed":        (1, "Each block has a list of the steps of B that its slots visit."),
+        "wide":          (1, "Gaps in the lists have 8 bits instead of 4."),
     },
     Opcode.STORE: _transfer,
     Opcode.ATTEND: {

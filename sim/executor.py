@@ -222,9 +222,14 @@ class Executor:
         """Multiply one block of A with all tiles of B."""
         g = self.geometry
         a = self._read(accesses[0], block)
-        b = self._read(accesses[1], block).view(np.int8)
-        b = b.reshape(i["tiles"], -1, g.lanes).swapaxes(0, 1).reshape(-1, i["tiles"] * g.lanes)
-        acc = golden.matmul(a[:i["steps"]].view(np.int8).reshape(-1, g.rows), b)
+        weights = a[:i["steps"]].view(np.int8).reshape(-1, g.rows)
+        if i["listed"]:
+            weights, b = self._visited(i, weights, self._checked(accesses[1], block),
+                                       a[-g.list_words(i["steps"], i["wide"]):])
+        else:
+            b = self._read(accesses[1], block).view(np.int8)
+            b = b.reshape(i["tiles"], -1, g.lanes).swapaxes(0, 1).reshape(-1, i["tiles"] * g.lanes)
+        acc = golden.matmul(weights, b)
         tiles = acc.reshape(g.rows, i["tiles"], g.lanes).swapaxes(0, 1)
         self.totals.array_cycles += i["tiles"] * i["steps"]
 
@@ -234,9 +239,34 @@ class Executor:
         if not i["drain"]:
             self._contexts[contexts] = tiles
             return
-        bias, multiplier, shift = golden.unpack_channels(a[i["steps"]:])
+        bias, multiplier, shift = golden.unpack_channels(a[i["steps"]:][:g.channel_words])
         drained = golden.requantise(tiles, bias, multiplier, shift)
         self._write(accesses[2], block, golden.lay_tile(drained, Layout(i["layout"]), g.depth))
+
+    def _visited(self, i: Instruction, a: NDArray[np.int8], steps: NDArray[np.int64],
+                 words: NDArray[np.uint8]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+        """Return the operands of a block whose list lies in these words, from tiles of B that have
+        these steps.
+
+        Steps that nothing has written fill a tile up to a whole address; only weights of 0 may
+        meet them.
+        """
+        g = self.geometry
+        addresses, selectors = golden.unpack_list(words, i["steps"], g.rows, g.depth,
+                                                  g.selector_bits, wide=i["wide"])
+        a = a.reshape(-1, g.depth, g.rows)
+        b = self._memories[Space.OPERAND][steps].view(np.int8)
+        b = b.reshape(i["tiles"], -1, g.candidates, g.depth, g.lanes)
+        if addresses.max() >= b.shape[1]:
+            raise ValueError(f"{i} has a list that visits address {addresses.max()} of tiles of "
+                             f"{b.shape[1]}")
+        if selectors.max() >= g.candidates:
+            raise ValueError(f"{i} has a list that selects candidate {selectors.max()} of "
+                             f"{g.candidates}")
+        written = self._written[Space.OPERAND][steps].reshape(i["tiles"], -1, g.candidates)
+        if (~written[:, addresses[..., np.newaxis], selectors] & (a != 0)).any():
+            raise ValueError(f"{i} has a list that visits a step which nothing has written")
+        return golden.visited(a, b, addresses, selectors)
 
     def _take(self, i: Instruction, block: int) -> NDArray[np.int64]:
         """Return the contexts of a block's tiles and keep count of those that are held."""

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..rtl.isa import Layout
 from ..rtl.lanes import SUM_BITS, channel_layout
 
-__all__ = ["lay_tile", "matmul", "pack_blocks", "pack_channels", "pack_vectors", "pick_tile",
-           "quantise_scale", "requantise", "tile_addresses", "unpack_blocks", "unpack_channels",
-           "unpack_vectors"]
+__all__ = ["lay_tile", "matmul", "pack_blocks", "pack_channels", "pack_list", "pack_vectors",
+           "pick_tile", "quantise_scale", "requantise", "tile_addresses", "unpack_blocks",
+           "unpack_channels", "unpack_list", "unpack_vectors", "visited"]
 
 _FIELDS = {name: (field.offset, field.width) for name, field in channel_layout}
 _EXACT_PRODUCTS = 1024  # |products| ≤ 2^14, so sums of so many are integers that float32 holds
@@ -230,6 +230,94 @@ def unpack_vectors(words: NDArray[np.uint8], lanes: int) -> NDArray[np.int8]:
     tiles = words.shape[0]
     vectors = words.reshape(tiles, -1, lanes).swapaxes(0, 1)
     return vectors.reshape(-1, tiles * lanes).view(np.int8)
+
+
+# -- lists of sparse blocks ------------------------------------------------------------------------
+
+def pack_list(addresses: ArrayLike, selectors: ArrayLike, selector_bits: int, *, word_bytes: int,
+              wide: bool | int = False) -> NDArray[np.uint8]:
+    """Return the words of a block's list: gaps, and from a new word on the selectors.
+
+    Parameters
+    ----------
+    addresses : array of int, shape ``[steps, depth]``
+        What each slot visits in each step.
+    selectors : array of int, shape ``[steps, depth, rows]``
+        Candidate of each weight; of no account if ``selector_bits`` is 0.
+    selector_bits, word_bytes : :class:`int`
+        As in :class:`~heddle.rtl.geometry.Geometry`.
+    wide : bool
+        Whether gaps have 8 bits instead of 4.
+
+    Returns
+    -------
+    array of uint8, shape ``[words, word_bytes]``
+
+    Raises
+    ------
+    ValueError
+        If a slot goes back, or further at once than a gap can say, or if a selector is too large.
+    """
+    bits = 8 if wide else 4
+    gaps = np.diff(np.asarray(addresses, np.int64), axis=0, prepend=0)
+    parts = []
+    for name, fields, width in ("gap", gaps, bits), ("selector", selectors, selector_bits):
+        values = np.ravel(np.asarray(fields, np.int64)) if width else np.zeros(0, np.int64)
+        bad = (values < 0) | (values >= 1 << width)
+        if bad.any():
+            raise ValueError(f"List {name} must be between 0 and {(1 << width) - 1}, "
+                             f"not {values[bad][0]}")
+        packed = np.packbits(values[:, np.newaxis] >> np.arange(width) & 1, bitorder="little")
+        parts.append(np.pad(packed, (0, -packed.size % word_bytes)))
+    return np.concatenate(parts).reshape(-1, word_bytes)
+
+
+def unpack_list(words: NDArray[np.uint8], steps: int, rows: int, depth: int, selector_bits: int, *,
+                wide: bool | int = False) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return what :func:`pack_list` laid into words.
+
+    Returns
+    -------
+    addresses : array of int64, shape ``[steps, depth]``
+    selectors : array of int64, shape ``[steps, depth, rows]``
+        0 if ``selector_bits`` is.
+    """
+    def fields(at: int, count: int, width: int) -> NDArray[np.int64]:
+        bits = np.unpackbits(words[at:].ravel(), bitorder="little", count=count * width)
+        return bits.reshape(-1, width) @ (1 << np.arange(width))
+
+    width = 8 if wide else 4
+    gaps = fields(0, steps * depth, width).reshape(steps, depth)
+    selectors = np.zeros((steps, depth, rows), np.int64)
+    if selector_bits:
+        behind = -(-gaps.size * width // (8 * words.shape[1]))
+        selectors[:] = fields(behind, selectors.size, selector_bits).reshape(selectors.shape)
+    return np.cumsum(gaps, axis=0), selectors
+
+
+def visited(a: NDArray[np.int8], b: NDArray[np.int8], addresses: NDArray[np.int64],
+            selectors: NDArray[np.int64]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Return the operands of the :func:`matmul` that a block with a list stands for.
+
+    A weight takes part for its own candidate of what its slot visits, and is 0 for the others.
+
+    Parameters
+    ----------
+    a : array of int8, shape ``[steps, depth, rows]``
+    b : array of int8, shape ``[tiles, addresses, candidates, depth, lanes]``
+    addresses, selectors : arrays of int, as of :func:`unpack_list`
+
+    Returns
+    -------
+    a : array of int8, shape ``[steps·depth·candidates, rows]``
+    b : array of int8, shape ``[steps·depth·candidates, tiles·lanes]``
+    """
+    tiles, _, candidates, depth, lanes = b.shape
+    mine = selectors[:, :, np.newaxis] == np.arange(candidates)[:, np.newaxis]
+    # Indices on both sides of a slice: steps and slots come first.
+    gathered = b[:, addresses, :, np.arange(depth)].swapaxes(2, 3)
+    return ((a[:, :, np.newaxis] * mine).reshape(-1, a.shape[2]),
+            gathered.reshape(-1, tiles * lanes))
 
 
 # -- drained tiles ---------------------------------------------------------------------------------

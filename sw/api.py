@@ -17,6 +17,7 @@ from .program import Program
 from .quantise import QuantisedGraph, quantise, relative_error
 from .report import Report
 from .rtl.geometry import Geometry, preset
+from .structures import Structure
 
 __all__ = ["Result", "attention", "linear", "run"]
 
@@ -102,7 +103,8 @@ def _equal(one: Mapping[str, NDArray], other: Mapping[str, NDArray]) -> bool:
 
 
 def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
-           geometry: str | Geometry = "zcu102", device: str | Device = "rtl") -> Result:
+           structure: Structure | None = None, geometry: str | Geometry = "zcu102",
+           device: str | Device = "rtl") -> Result:
     """Compute ``x · wᵀ + bias`` on a device, quantised to INT8.
 
     The scales are found from ``x`` itself; activations are quantised per tensor or per token,
@@ -113,6 +115,8 @@ def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
     x : array of float32, shape ``[tokens, in]``
     w : array of float32, shape ``[out, in]``
     bias : array of float32, shape ``[out]``
+    structure : :class:`~heddle.structures.Structure`
+        What is claimed of the zeros of ``w``, see :meth:`~heddle.graph.Graph.linear`.
     geometry : name of a preset or :class:`~heddle.rtl.geometry.Geometry`
     device : ``"rtl"``, ``"golden"`` or :class:`~heddle.device.Device`
 
@@ -124,8 +128,9 @@ def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
     Raises
     ------
     ValueError
-        If an array has a wrong shape, is empty or not finite, if geometry or device are unknown,
-        or if the matrices cannot be tiled to fit into the scratchpad.
+        If an array has a wrong shape, is empty or not finite, if ``w`` does not have its
+        structure, if geometry or device are unknown, or if the matrices cannot be tiled to fit into
+        the scratchpad.
     DeviceError
         If the run ends with an error or exceeds a limit.
 
@@ -141,7 +146,8 @@ def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
     tokens, inputs = x.shape
     w = checked(w, "w", None, inputs)
     graph = Graph(f"linear {tokens}x{inputs}x{len(w)}")
-    graph.output(graph.linear("y", graph.input("x", tokens=tokens, features=inputs), w, bias))
+    graph.output(graph.linear("y", graph.input("x", tokens=tokens, features=inputs), w, bias,
+                              structure=structure))
     wanted = graph.evaluate({"x": x})["y"]
     quantised = min((quantise(graph, {"x": x}, activations) for activations in ("tensor", "token")),
                     key=lambda q: relative_error(q.infer({"x": x})["y"], wanted))

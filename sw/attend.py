@@ -114,7 +114,7 @@ class Attending:
         the one before can be filled in.
         """
         steps = self.layer.heads * self.sizes.blocks * self.geometry.tile_steps
-        total = self.sizes.tiles * steps
+        total = self.sizes.tiles * self.geometry.padded_steps(steps)
         if (not self.operands.c or self.together < self.layer.heads
                 or total > self.geometry.operand_steps // 2):
             return None
@@ -128,8 +128,9 @@ class Attending:
         if place is None or not self.operands.c:
             return
         steps = self.layer.heads * self.sizes.blocks * self.geometry.tile_steps
+        stride = self.geometry.padded_steps(steps)
         self.program.append(Instruction(Opcode.FILL, {
-            "pool": self.operands.c[tile], "operand": place + tile * steps, "stride": steps,
+            "pool": self.operands.c[tile], "operand": place + tile * stride, "stride": stride,
             "count": 1, "steps": steps}))
 
     # -- places ------------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ class Attending:
         heads = 1
         if self.visits.shared:
             heads = self.layer.pattern.heads if self.operands.k else self.layer.group
-            limit = max(1, self.geometry.operand_steps // 2 // self.sizes.steps)
+            limit = max(1, self.geometry.operand_steps // 2 // self.sizes.stride)
             while heads > limit or not (heads % self.layer.group == 0
                                         == self.layer.pattern.heads % heads
                                         or self.layer.group % heads == 0):
@@ -301,7 +302,7 @@ class Attending:
         self._do(lambda: self._fill(visit, address))
 
     def _fill(self, visit: _Visit, address: int) -> None:
-        visit.operand = self.schedule.operands.put(None, len(visit.heads) * self.sizes.steps)
+        visit.operand = self.schedule.operands.put(None, len(visit.heads) * self.sizes.stride)
         if self._before:
             self.schedule.after[len(self.program)] = self._before.pop()
         self.program.append(visit.part.fill(address, visit.operand))

@@ -21,6 +21,8 @@ class Sizes:
     """Tiles of ``lanes`` queries."""
     steps: int
     """Steps of ``depth`` features of a head of queries."""
+    stride: int
+    """Steps from one head of queries to the next in the operand buffer."""
     blocks: int
     """Blocks of ``rows`` features of a head of values."""
     query_words: int
@@ -40,10 +42,11 @@ class Sizes:
         """Return the sizes for so many queries and keys, and features of the widest head of both
         and of values."""
         g = geometry
+        steps = -(-features // g.depth)
         padded, blocks = -(-features // g.rows), -(-of_values // g.rows)
-        return cls(-(-queries // g.lanes), -(-features // g.depth), blocks, padded * g.tile_words,
-                   blocks * g.tile_words, -(-keys // g.rows), padded * g.tile_steps,
-                   blocks * g.tile_steps)
+        return cls(-(-queries // g.lanes), steps, g.padded_steps(steps), blocks,
+                   padded * g.tile_words, blocks * g.tile_words, -(-keys // g.rows),
+                   padded * g.tile_steps, blocks * g.tile_steps)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class AttentionPart:
         """Copy the queries to the operand buffer."""
         return Instruction(Opcode.FILL, {
             "pool": pool, "pool_stride": self.sizes.query_words, "operand": operand,
-            "stride": self.sizes.steps, "count": len(self.heads), "steps": self.sizes.steps})
+            "stride": self.sizes.stride, "count": len(self.heads), "steps": self.sizes.steps})
 
     def attend(self, head: int, keys: dict[str, int], operand: int, c: int) -> Instruction:
         """Let a head, or several from it on, attend to some keys.
@@ -122,7 +125,7 @@ class AttentionPart:
         """
         sizes, layer, number = self.sizes, self.layer, head - self.heads.start
         return Instruction(Opcode.ATTEND, keys | {
-            "q": operand + number * sizes.steps, "q_head_stride": sizes.steps,
+            "q": operand + number * sizes.stride, "q_head_stride": sizes.stride,
             "group": layer.layer.group, "steps": sizes.steps, "blocks": sizes.blocks,
             "c": c + number * sizes.out_words, "c_stride": self.geometry.tile_words,
             "c_head_stride": sizes.out_words, "layout": Layout.VECTORS,

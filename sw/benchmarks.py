@@ -17,6 +17,7 @@ from .models.transformer import random_inputs, random_layers, transformer_graph
 from .prune import prune_transformer
 from .quantise import quantise
 from .rtl.geometry import Geometry, preset
+from .sparsity import pruned
 
 __all__ = ["CASES", "Case", "attention", "block", "gemm", "measure", "pattern_arguments",
            "transformer_base"]
@@ -53,13 +54,18 @@ _FORMS = {"dense": (), "causal": (), "window": (int,), "dilated": (int, int), "g
 """The parts of a pattern, and the types of their numbers."""
 
 
-def gemm(tokens: int, inputs: int, outputs: int, *, geometry: str | Geometry = "zcu102",
-         device: str | Device = "rtl", seed: int = 0) -> dict[str, Any]:
-    """Run a linear layer of random weights on random activations, and return its report."""
+def gemm(tokens: int, inputs: int, outputs: int, *, sparsity: str = "dense",
+         geometry: str | Geometry = "zcu102", device: str | Device = "rtl",
+         seed: int = 0) -> dict[str, Any]:
+    """Run a linear layer of random weights on random activations, and return its report.
+
+    The weights are pruned as :func:`~heddle.sparsity.pruned` says.
+    """
     random = np.random.default_rng(seed)
     x = random.standard_normal((tokens, inputs), np.float32)
     w = random.standard_normal((outputs, inputs), np.float32)
-    return api.linear(x, w, geometry=geometry, device=device).report
+    w, structure = pruned(w, sparsity, preset(geometry))
+    return api.linear(x, w, structure=structure, geometry=geometry, device=device).report
 
 
 def attention(tokens: int, heads: int, dim: int, *, keys: int | None = None,

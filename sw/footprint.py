@@ -83,16 +83,36 @@ def _drained(i: Instruction, geometry: Geometry) -> NDArray[np.int64]:
 
 
 def _matmul(i: Instruction, geometry: Geometry) -> list[Access]:
-    words = i["steps"] + geometry.channel_words * i["drain"]
+    words = np.arange(i["steps"] + geometry.channel_words * i["drain"])
+    steps = i["steps"]
+    if i["listed"]:
+        _check_list(i, geometry)
+        behind = i["steps"] + geometry.channel_words
+        words = np.append(words, behind + np.arange(geometry.list_words(i["steps"], i["wide"])))
+        steps = i["b_stride"]
     start = i["a"] + _ring(i.count, i["a_ring"]) * i["a_stride"]
-    b = _grid(i["b"], (i["tiles"], i["b_stride"]), (i["steps"], 1)).ravel()
-    accesses = [Access(Space.POOL, False, start[:, None] + np.arange(words)),
+    b = _grid(i["b"], (i["tiles"], i["b_stride"]), (steps, 1)).ravel()
+    accesses = [Access(Space.POOL, False, start[:, None] + words),
                 Access(Space.OPERAND, False, np.broadcast_to(b, (i.count, b.size)))]
     if i["drain"]:
         c = _grid(i["c"], (i.count, i["c_stride"]), (i["tiles"], i["c_tile_stride"]))
         c = c[..., None] + _drained(i, geometry)
         accesses.append(Access(Space.POOL, True, c.reshape(i.count, -1)))
     return accesses
+
+
+def _check_list(i: Instruction, geometry: Geometry) -> None:
+    if i["steps"] > geometry.list_steps:
+        raise ValueError(f"MATMUL field steps must be at most {geometry.list_steps}, the steps of "
+                         f"the longest list, not {i['steps']}")
+    if not i["b_stride"]:
+        raise ValueError("MATMUL field b_stride must be at least 1, not 0: a list may visit all "
+                         "steps from one tile to the next")
+    for name in ("b", "b_stride"):
+        if i[name] % geometry.candidates:
+            raise ValueError(f"MATMUL field {name} must be a multiple of the "
+                             f"{geometry.candidates} candidates, not {i[name]}: lists visit whole "
+                             "addresses")
 
 
 def _attend(i: Instruction, geometry: Geometry) -> list[Access]:
@@ -116,15 +136,16 @@ _FOOTPRINTS = {Opcode.LOAD: _transfer, Opcode.STORE: _transfer, Opcode.FILL: _fi
 def footprint(instruction: Instruction, geometry: Geometry) -> list[Access]:
     """Return what an instruction touches: the source first, the destination last.
 
-    A MATMUL reads its blocks of A (with the channel parameters behind them, if it drains), then
-    its steps of B, and writes its drained tiles, if it drains. An ATTEND reads keys, values,
+    A MATMUL reads its blocks of A (with the channel parameters behind them, if it drains, and then
+    their lists, if it has some), then its steps of B (with lists, all steps of its tiles), and
+    writes its drained tiles, if it drains. An ATTEND reads keys, values,
     queries, and masks if it has some, and writes the drained outputs if its heads end.
 
     Raises
     ------
     ValueError
-        If a loop has no iteration, a DRAM address is not that of a word, or an on-chip address
-        lies outside its memory.
+        If a loop has no iteration, a DRAM address is not that of a word, a list is too long or its
+        tiles do not start at whole addresses, or an on-chip address lies outside its memory.
     """
     loops = {Opcode.LOAD: ("count", "rows", "words"), Opcode.STORE: ("count", "rows", "words"),
              Opcode.FILL: ("count", "steps"), Opcode.MATMUL: ("blocks", "tiles", "steps"),

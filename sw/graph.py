@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .layers import Attention, Linear, Tensor, checked
 from .patterns import Pattern
+from .structures import Dense, Structure
 
 __all__ = ["Graph", "checked_inputs"]
 
@@ -50,7 +51,8 @@ class Graph:
         self.inputs.append(name)
         return name
 
-    def linear(self, name: str, x: str, weight: ArrayLike, bias: ArrayLike | None = None) -> str:
+    def linear(self, name: str, x: str, weight: ArrayLike, bias: ArrayLike | None = None, *,
+               structure: Structure | None = None) -> str:
         """Add a layer and the tensor of the same name that it makes, and return that name.
 
         Parameters
@@ -60,11 +62,17 @@ class Graph:
             Name of the tensor to which the layer applies.
         weight : array, shape ``[out, in]``
         bias : array, shape ``[out]``
+        structure : :class:`~heddle.structures.Structure`
+            What is claimed of the zeros of the weight. Without a claim the compiler encodes each
+            block in the fastest way that the geometry can hold, which may be dense; with one it
+            refuses a geometry that cannot skip the zeros. :class:`~heddle.structures.Dense` makes
+            it keep them.
 
         Raises
         ------
         ValueError
-            If the name is taken, the input is unknown, or an array does not fit or is not finite.
+            If the name is taken, the input is unknown, an array does not fit or is not finite, or
+            the weight does not have the structure.
         """
         source = self._known(x)
         if self.role(x):
@@ -72,8 +80,14 @@ class Graph:
                              "kept")
         weight = checked(weight, f"Weight of {name}", None, source.features)
         outputs = len(weight)
+        try:
+            (structure or Dense()).check(weight)
+        except ValueError as error:
+            raise ValueError(f"Weight of {name} must be {type(structure).__name__}: {error}"
+                             ) from None
         bias = np.zeros(outputs) if bias is None else bias
-        layer = Linear(name, x, name, weight, checked(bias, f"Bias of {name}", outputs))
+        layer = Linear(name, x, name, weight, checked(bias, f"Bias of {name}", outputs),
+                       structure)
         self._add(Tensor(name, source.tokens, outputs))
         self.layers.append(layer)
         return name

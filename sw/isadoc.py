@@ -50,8 +50,8 @@ for m in range(blocks):
         sums = context if accumulate else 0
         for s in range(steps):
             A = pool[a + (m mod a_ring)·a_stride + s]
-            B = operand[b + t·b_stride + s]
-            sums[i][j] += Σk A[k][i]·B[k][j]
+            n[p][i] = visit[s][p][i] if listed else s        which step of B, p < depth, i < rows
+            sums[i][j] += Σp A[p][i]·operand[b + t·b_stride + n[p][i]][p][j]
         if drain: tile at c + m·c_stride + t·c_tile_stride = requantise(sums)
         else:     context = sums
 """,
@@ -79,8 +79,22 @@ An `a_ring` of 0 stands for no ring. An instruction that does not drain holds a 
 (m, t), `blocks·tiles` in all and at most as many as there are. Later instructions with
 `accumulate`, as many blocks and as many tiles add to the same contexts in the same order; the first
 of them that drains sets them free. The requantisation parameters of a block are in the words after
-its last step (see [numerics](numerics.md)). A block's iteration ends when its last tile is in the
-scratchpad, or in its context.""",
+its last step (see [numerics](numerics.md)).
+
+If `listed`, the list of a block follows its parameters, whose place there is even without `drain`.
+Step `s` of the list has a gap for each slot `p`, of 4 bits, or 8 if `wide`, slot 0 lowest; steps
+follow each other from the lowest bits of the first word up. The geometry's M `candidates` of slot
+`p` are the steps `M·address + c` of the tile, `c < M`, with `address` the sum of the slot's gaps up
+to and including step `s`. With M > 1 the selectors of the list follow from a new word on: a field
+for each weight, `c` of the weight in byte `p·rows + i` in field `p·rows + i` of the step. A field
+has 1, 2 or 4 bits for M = 2, 4 or 8. So
+
+    visit[s][p][i] = M·(gap[0][p] + … + gap[s][p]) + selector[s][p][i]
+
+`b` and `b_stride` are multiples of M, `b_stride` is the number of steps of a tile, and `steps` is
+at most the number of steps of the operand buffer over M.
+
+A block's iteration ends when its last tile is in the scratchpad, or in its context.""",
     Opcode.STORE: """\
 A `ring` of 0 stands for no ring. An iteration ends when DRAM has acknowledged all of it.""",
     Opcode.ATTEND: """\

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .patterns import Pattern
+
+if TYPE_CHECKING:  # structures are checked with what the pruners have, which check as layers do
+    from .structures import Structure
 
 __all__ = ["Attention", "Linear", "Tensor", "checked", "split"]
 
@@ -69,6 +73,8 @@ class Linear:
     output: str
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    structure: Structure | None = None
+    """What is known of the zeros of the weight."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

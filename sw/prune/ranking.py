@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..layers import checked
 
-__all__ = ["Bools", "Scores", "first_order", "kept_of", "largest", "magnitude", "ratio", "size"]
+__all__ = ["Bools", "Scores", "first_order", "grouped", "kept_of", "largest", "magnitude", "ratio",
+           "size"]
 
 Bools = NDArray[np.bool_]
 Scores = NDArray[np.float64]
@@ -33,6 +34,24 @@ def first_order(weight: ArrayLike, gradient: ArrayLike) -> Scores:
     weight = checked(weight, "Weight", None, None)
     gradient = checked(gradient, "Gradient", *weight.shape)
     return np.abs(np.einsum("oi,oi->o", weight, gradient, dtype=np.float64))
+
+
+def grouped(array: NDArray, m: int, stride: int) -> NDArray:
+    """Return a view ``[outputs, addresses, m, stride]`` of an array ``[outputs, inputs]``.
+
+    Input ``(a·m + c)·stride + p`` is element ``[:, a, c, p]``: the ``m`` members of a group lie
+    ``stride`` apart.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are no multiple of ``m·stride``.
+    """
+    outputs, inputs = array.shape
+    if inputs % (m * stride):
+        raise ValueError(f"Inputs must be a multiple of {m * stride}, not {inputs}: "
+                         f"{stride} groups of {m} lie side by side")
+    return array.reshape(outputs, -1, m, stride)
 
 
 def largest(scores: NDArray, count: int, axis: int = 0) -> Bools:

@@ -199,6 +199,70 @@ def test_footprints_of_the_layouts():
             100 + 8 * tile, 20, Layout.BLOCKS, zcu102.rows, zcu102.lanes, zcu102.depth).tolist()
 
 
+@pytest.mark.parametrize("drain", [0, 1])
+@pytest.mark.parametrize("wide", [0, 1])
+def test_footprint_of_a_listed_product(drain, wide):
+    """The list lies behind the parameters, and may visit all of each tile."""
+    geometry = preset("zcu102-nm")
+    [matmul] = assemble(f"MATMUL blocks=2 tiles=2 steps=20 a_stride=40 b=4 b_stride=28 c=100 "
+                        f"c_stride=50 c_tile_stride=8 drain={drain} listed=1 wide={wide}")
+    a, b, *_ = footprint(matmul, geometry)
+    block = [*range(20), *[20] * drain, *range(21, 21 + 1 + wide + 5)]
+    assert a.addresses.tolist() == [block, [40 + word for word in block]]
+    assert b.addresses.tolist() == [list(range(4, 60))] * 2
+
+
+def listed(addresses, *, selector=0, tile=4):
+    """Run a product of one block and tile, with 2 steps of ones and a list, 8 candidates."""
+    g = preset("tiny-nm").replace(candidates=8)
+    selectors = np.full((2, DEPTH, ROWS), selector)
+    words = [np.ones((2, WORD), np.uint8),
+             golden.pack_channels(np.zeros(ROWS), np.full(ROWS, 1 << 16), [15] * ROWS),
+             golden.pack_list(addresses, selectors, g.selector_bits, word_bytes=WORD),
+             np.repeat(np.arange(8 * tile, dtype=np.uint8), DEPTH * LANES)]
+    data = np.concatenate([part.reshape(-1, WORD) for part in words])
+    x, end = 2 + g.channel_words + g.list_words(2), len(data)
+    program = assemble(f"""
+        LOAD count=1 rows=1 words={end}
+        FILL count=1 steps={8 * tile} pool={x}
+        MATMUL blocks=1 tiles=1 steps=2 b_stride={8 * tile} c={end} drain=1 listed=1
+        STORE count=1 rows=1 words={g.tile_words} pool={end} dram={end * WORD}
+    """)
+    synchronise(program, g)
+    image = np.zeros(WORD * (end + g.tile_words) + 64 * len(program), np.uint8)
+    image[:data.size] = data.ravel()
+    image[-64 * len(program):] = np.frombuffer(b"".join(map(encode, program)), np.uint8)
+    totals = execute(g, image, offset=image.size - 64 * len(program), instructions=len(program))
+    assert totals.array_cycles == 2
+    return image[data.size:][:ROWS * LANES].view(np.int8)
+
+
+def test_a_listed_product_visits_what_its_list_says():
+    """Step 8a + c of the tile holds that number; two slots and steps of weight 1 add them up."""
+    assert (listed([[0, 1], [1, 3]], selector=5) == (0 + 8 + 8 + 24 + 4 * 5)).all()
+
+
+@pytest.mark.parametrize(("addresses", "selector", "message"), [
+    ([[0, 0], [3, 4]], 0, "has a list that visits address 4 of tiles of 4"),
+    ([[0, 0], [3, 3]], 8, "has a list that selects candidate 8 of 8"),
+])
+def test_lists_that_leave_their_tile_are_refused(addresses, selector, message):
+    with pytest.raises(ProgramError, match=message):
+        listed(addresses, selector=selector)
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ("steps=513 b_stride=4", "steps must be at most 512, the steps of the longest list, not 513"),
+    ("steps=2", "b_stride must be at least 1, not 0: a list may visit all steps from one tile"),
+    ("steps=2 b_stride=6", "b_stride must be a multiple of the 4 candidates, not 6"),
+    ("steps=2 b=2 b_stride=4", "b must be a multiple of the 4 candidates, not 2"),
+])
+def test_lists_that_the_hardware_cannot_hold_are_refused(fields, message):
+    [matmul] = assemble(f"MATMUL blocks=1 tiles=1 listed=1 {fields}")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        footprint(matmul, preset("zcu102-nm"))
+
+
 def test_rings():
     [load] = assemble("LOAD count=5 rows=2 words=1 ring=2 dram_stride=16 dram_row_stride=8 "
                       "pool=10 pool_stride=4 pool_row_stride=1")

@@ -137,6 +137,61 @@ def test_channels_refused(channel, message):
         golden.pack_channels(*channel)
 
 
+# -- lists of sparse blocks ------------------------------------------------------------------------
+
+def random_list(rng, steps, depth, rows, candidates, limit):
+    """Addresses below a limit that never go back, and any selectors."""
+    addresses = np.sort(rng.integers(0, limit, (steps, depth)), axis=0)
+    return addresses, rng.integers(0, candidates, (steps, depth, rows))
+
+
+@pytest.mark.parametrize(("candidates", "bits"), [(1, 0), (2, 1), (4, 2), (8, 4)])
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("steps", [1, 7, 8, 9, 40])
+def test_lists_lie_in_words_as_the_isa_says(steps, wide, candidates, bits):
+    rng = np.random.default_rng(steps)
+    rows, depth, gap_bits = 4, 2, 8 if wide else 4
+    addresses, selectors = random_list(rng, steps, depth, rows, candidates, 16)
+    words = golden.pack_list(addresses, selectors, bits, word_bytes=rows * depth, wide=wide)
+    text = int.from_bytes(words.tobytes(), "little")
+    behind = -(-steps * depth * gap_bits // 64) * 64
+    reached = [0] * depth
+    for s in range(steps):
+        for p in range(depth):
+            reached[p] += text >> (s * depth + p) * gap_bits & (1 << gap_bits) - 1
+            assert reached[p] == addresses[s, p]
+            for i in range(rows):
+                field = (s * depth + p) * rows + i
+                assert text >> behind + field * bits & (1 << bits) - 1 == selectors[s, p, i]
+    assert len(words) == behind // 64 + -(-steps * depth * rows * bits // 64)
+    got = golden.unpack_list(words, steps, rows, depth, bits, wide=wide)
+    assert (got[0] == addresses).all()
+    assert (got[1] == selectors).all()
+
+
+@pytest.mark.parametrize(("addresses", "selector", "message"), [
+    ([[0], [16]], 0, "List gap must be between 0 and 15, not 16"),
+    ([[3], [2]], 0, "List gap must be between 0 and 15, not -1"),
+    ([[3], [3]], 4, "List selector must be between 0 and 3, not 4"),
+])
+def test_lists_without_a_packing_are_refused(addresses, selector, message):
+    with pytest.raises(ValueError, match=message):
+        golden.pack_list(addresses, [[[selector] * 4]] * 2, 2, word_bytes=8)
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 4])
+def test_each_weight_meets_what_it_visits(candidates):
+    rng = np.random.default_rng(candidates)
+    steps, depth, rows, lanes, tiles, limit = 9, 2, 4, 4, 3, 6
+    a, b = int8(rng, steps, depth, rows), int8(rng, tiles, limit, candidates, depth, lanes)
+    addresses, selectors = random_list(rng, steps, depth, rows, candidates, limit)
+    wanted = np.zeros((rows, tiles, lanes), np.int64)
+    for s, p, i in np.ndindex(steps, depth, rows):
+        wanted[i] += int(a[s, p, i]) * b[:, addresses[s, p], selectors[s, p, i], p].astype(int)
+    got = golden.matmul(*golden.visited(a, b, addresses, selectors))
+    assert (got == wanted.reshape(rows, -1)).all()
+
+
 # -- layouts ---------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("rows", "lanes", "depth"), SIZES)
