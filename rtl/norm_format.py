@@ -5,9 +5,10 @@ from __future__ import annotations
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
-__all__ = ["BIAS_SHIFT", "CENTRE_BITS", "GAIN_FRACTION", "MEAN_BITS", "MEAN_FRACTION",
-           "OUTPUT_SHIFT", "RECIPROCAL_BITS", "SCORE_BITS", "SCORE_FRACTION",
-           "SUM_SHIFT", "TOTAL_BITS", "VALUE_BITS", "VALUE_SHIFT", "first_layout", "second_layout"]
+__all__ = ["BIAS_SHIFT", "CENTRE_BITS", "FIRST_BITS", "GAIN_FRACTION", "MEAN_BITS",
+           "MEAN_FRACTION", "OUTPUT_SHIFT", "RECIPROCAL_BITS", "SCORE_BITS", "SCORE_FRACTION",
+           "SECOND_BITS", "SUM_SHIFT", "TOTAL_BITS", "VALUE_BITS", "VALUE_SHIFT", "first_layout",
+           "second_layout"]
 
 VALUE_BITS = 18
 """Width of a signed value ``y``: a residual sum."""
@@ -26,6 +27,12 @@ MEAN_BITS = VALUE_BITS + MEAN_FRACTION
 
 CENTRE_BITS = MEAN_BITS + 1
 """Width of a value less the mean."""
+
+FIRST_BITS = VALUE_BITS + 12
+"""Width of a signed sum of values."""
+
+SECOND_BITS = 2 * VALUE_BITS - 2 + 12 + 1
+"""Width of a sum of squares."""
 
 TOTAL_BITS = 55
 """Width of a sum of squared distances from the mean, with epsilon."""

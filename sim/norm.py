@@ -35,8 +35,8 @@ from ..rtl.root import (
     ROOTS,
 )
 
-__all__ = ["NormScales", "least_output", "least_sum", "normalise", "pack_norm", "quantise_norm",
-           "reciprocal", "reciprocal_root", "store_sum", "unpack_norm", "value_step", "values"]
+__all__ = ["NormScales", "lane_root", "least_output", "least_sum", "normalise", "pack_norm",
+           "quantise_norm", "reciprocal", "reciprocal_root", "store_sum", "unpack_norm", "value_step", "values"]
 
 _ROOTS = np.array(ROOTS)
 _EPSILON_LIMIT = 1 << 48
@@ -111,13 +111,13 @@ def store_sum(y: Ints, scales: NormScales) -> NDArray[np.int8]:
 def reciprocal_root(total: ArrayLike, features: int) -> tuple[Ints, Ints]:
     """Return the root of ``features / total`` as a mantissa of 17 bits and a right shift.
 
-    ``mantissa / 2^(shift + 11)`` is the root, with a relative error of at most 2^-16; a total of 0
-    counts as 1.
+    ``mantissa / 2^(shift + 11)`` is the root, with a relative error of at most 2^-16.
 
     Parameters
     ----------
     total : array of int, any shape
-        Sums of squares, of at most 55 bits. Their mean is at least 2^-12 and less than 2^49.
+        Sums of squares, of at most 55 bits. Their mean is less than 2^49. The root of 0, which is
+        of no account, is that of 1.
     """
     number, reciprocal_shift = reciprocal(features)
     total = np.maximum(np.asarray(total, np.int64), 1)
@@ -137,6 +137,25 @@ def reciprocal_root(total: ArrayLike, features: int) -> tuple[Ints, Ints]:
     return mantissa, ROOT_SHIFT + (exponent >> 1)
 
 
+def lane_root(first: Ints, second: Ints, features: int, epsilon: int = 0, *,
+              rms: bool | int = False) -> tuple[Ints, Ints, Ints]:
+    """Return what the second pass needs, given the sums of values and of their squares.
+
+    Returns
+    -------
+    mean : array of int64
+        The mean of the values, with four fraction bits, or 0 with ``rms``.
+    mantissa, shift : arrays of int64
+        The :func:`reciprocal_root` of their squared distances from that.
+    """
+    number, shift = reciprocal(features)
+    below = RECIPROCAL_BITS - 1 - MEAN_FRACTION + shift
+    mean = 0 * first if rms else first * number + (1 << below - 1) >> below
+    distance = (first << MEAN_FRACTION + 1) - features * mean
+    total = (second << 2 * MEAN_FRACTION) - mean * distance + epsilon
+    return mean, *reciprocal_root(total, features)
+
+
 def normalise(y: Ints, scales: NormScales, *, rms: bool | int = False) -> NDArray[np.int8]:
     """Return normalised values times gain plus bias, to nearest with ties upwards, within ±127.
 
@@ -147,14 +166,9 @@ def normalise(y: Ints, scales: NormScales, *, rms: bool | int = False) -> NDArra
     rms : bool
         Take the mean for 0.
     """
-    first, second = y.sum(axis=0), (y * y).sum(axis=0)
-    number, shift = reciprocal(scales.features)
-    below = RECIPROCAL_BITS - 1 - MEAN_FRACTION + shift
-    mean = 0 * first if rms else first * number + (1 << below - 1) >> below
-    distance = (first << MEAN_FRACTION + 1) - scales.features * mean
-    total = (second << 2 * MEAN_FRACTION) - mean * distance + scales.epsilon
-    mantissa, places = reciprocal_root(total, scales.features)
-    z = ((y << MEAN_FRACTION) - mean) * mantissa >> places
+    mean, mantissa, shift = lane_root(y.sum(axis=0), (y * y).sum(axis=0), scales.features,
+                                      scales.epsilon, rms=rms)
+    z = ((y << MEAN_FRACTION) - mean) * mantissa >> shift
     bias = scales.bias[:, np.newaxis] + (1 << GAIN_FRACTION - 1) << BIAS_SHIFT
     product = (2 * z + 1) * scales.gain[:, np.newaxis] + bias
     return np.clip(product >> OUTPUT_SHIFT, -127, 127).astype(np.int8)
