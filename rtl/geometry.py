@@ -192,6 +192,10 @@ class Geometry:
         """Words that hold the parameters of ``rows`` output channels, 8 bytes each."""
         return 8 * self.rows // self.word_bytes
 
+    def norm_words(self, words: int) -> int:
+        """Return the words of parameters, 8 bytes a feature, for ``words`` words of vectors."""
+        return -(-8 * words // self.lanes)
+
     @property
     def tile_steps(self) -> int:
         """Steps in which the ``rows`` probabilities of a key tile go through the array."""

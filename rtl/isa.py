@@ -12,9 +12,9 @@ import enum
 from amaranth.hdl import unsigned
 from amaranth.lib import data
 
-__all__ = ["FORMATS", "INSTRUCTION_BYTES", "NO_TOKEN", "POSTS", "TOKENS", "WAITS", "Layout",
-           "Opcode", "Queue", "header_layout", "instruction_layout", "queue_layout", "raw_layout",
-           "token", "token_name"]
+__all__ = ["FORMATS", "INSTRUCTION_BYTES", "MAX_FEATURES", "NO_TOKEN", "POSTS", "TOKENS", "WAITS",
+           "Layout", "Opcode", "Queue", "header_layout", "instruction_layout", "queue_layout",
+           "raw_layout", "token", "token_name"]
 
 INSTRUCTION_BYTES = 64
 """Bytes of every instruction."""
@@ -28,6 +28,9 @@ WAITS = 3
 POSTS = 3
 """Tokens that an instruction can post."""
 
+MAX_FEATURES = 4096
+"""Features that NORM can normalise together."""
+
 
 class Queue(enum.IntEnum):
     """The queues, in the order of the token numbers."""
@@ -35,7 +38,7 @@ class Queue(enum.IntEnum):
     LOAD = 0
     """Transfers from DRAM to the scratchpad."""
     FILL = 1
-    """Copies from the scratchpad to the operand buffer."""
+    """Copies from the scratchpad to the operand buffer; normalisation of rows in the scratchpad."""
     COMPUTE = 2
     """Matrix products and attention on the array, with their drain back to the scratchpad."""
     STORE = 3
@@ -50,6 +53,7 @@ class Opcode(enum.IntEnum):
     MATMUL = 3, Queue.COMPUTE
     STORE = 4, Queue.STORE
     ATTEND = 5, Queue.COMPUTE
+    NORM = 6, Queue.FILL
 
     queue: Queue
     """The queue that executes the operation."""
@@ -194,6 +198,27 @@ FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
         "gain_shift":     (6, "To the right after it."),
         "begin":          (1, "The heads start here; otherwise the head before goes on."),
         "end":            (1, "The heads end here and are drained; otherwise the head goes on."),
+    },
+    Opcode.NORM: {
+        "x":                (24, "Scratchpad address of the first tile of x."),
+        "x_stride":         (24, "Words between tiles of x."),
+        "o":                (24, "Scratchpad address of the first tile of o."),
+        "o_stride":         (24, "Words between tiles of o."),
+        "s":                (24, "Scratchpad address of the first tile of the sum."),
+        "s_stride":         (24, "Words between tiles of the sum."),
+        "c":                (24, "Scratchpad address of the first normalised tile."),
+        "c_stride":         (24, "Words between normalised tiles."),
+        "params":           (24, "Scratchpad address of the parameters; all tiles have the same."),
+        "count":            (16, "Tiles of ``lanes`` tokens: iterations of the outermost loop."),
+        "words":            (16, "Words a tile: features, with those that fill the last word."),
+        "features":         (13, "Features that count for mean and variance: the first ones."),
+        "reciprocal":       (24, "1 / ``features``, times 2^(23 + ``reciprocal_shift``)."),
+        "reciprocal_shift": (4, "The least number with 2^``reciprocal_shift`` ≥ ``features``."),
+        "epsilon":          (48, "Added to the sum of 256 times the squared distances."),
+        "residual":         (1, "Add o to x."),
+        "sum":              (1, "Store the sum."),
+        "norm":             (1, "Normalise the sum; otherwise there is no second pass."),
+        "rms":              (1, "Take the mean for 0."),
     },
 }
 """Fields of each operation, least significant first, after the header: width in bits and meaning.

@@ -18,7 +18,7 @@ from ..assembler import Instruction, decode
 from ..footprint import Access, Space, footprint
 from ..rtl.geometry import Geometry
 from ..rtl.isa import INSTRUCTION_BYTES, TOKENS, Layout, Opcode, Queue, token_name
-from . import attention, golden
+from . import attention, golden, norm
 
 __all__ = ["Deadlock", "Executor", "ProgramError", "Totals", "execute"]
 
@@ -189,6 +189,9 @@ class Executor:
         if instruction.opcode == Opcode.ATTEND:
             self._attend(instruction, accesses)
             return
+        if instruction.opcode == Opcode.NORM:
+            self._norm(instruction, iteration, accesses)
+            return
         source, target = accesses
         data = self._read(source, iteration)
         self._write(target, iteration, data)
@@ -326,6 +329,26 @@ class Executor:
             output = attention.output(np.hstack(list(sums)), multiplier, shift)
             blocks = output.reshape(i["blocks"], g.rows, jobs, g.lanes).transpose(2, 0, 1, 3)
             self._write(accesses[-1], 0, golden.lay_tile(blocks, Layout(i["layout"]), g.depth))
+
+    def _norm(self, i: Instruction, tile: int, accesses: list[Access]) -> None:
+        """Add and normalise the rows of one tile."""
+        inputs = 1 + i["residual"]
+        x, *o = (self._read(access, tile).view(np.int8).reshape(-1, self.geometry.lanes)
+                 for access in accesses[:inputs])
+        try:
+            scales = norm.unpack_norm(self._read(accesses[inputs], tile), len(x), i["features"],
+                                      i["epsilon"], norm=i["norm"])
+        except ValueError as error:
+            raise ValueError(f"{i} {error}") from None
+        if {name: i[name] for name in scales.fields} != scales.fields:
+            raise ValueError(f"{i} must have reciprocal={scales.fields['reciprocal']} "
+                             f"reciprocal_shift={scales.fields['reciprocal_shift']}")
+        y = norm.values(x, o[0] if o else None, scales)
+        results = [norm.store_sum(y, scales)] if i["sum"] else []
+        if i["norm"]:
+            results.append(norm.normalise(y, scales, rms=i["rms"]))
+        for access, result in zip(accesses[inputs + 1:], results, strict=True):
+            self._write(access, tile, result.view(np.uint8))
 
 
 def execute(geometry: Geometry, image: NDArray[np.uint8], *, offset: int, instructions: int,

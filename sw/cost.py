@@ -28,6 +28,8 @@ _START = 4  # from the start bit to the first request
 _GRANT = 3  # an iteration's tokens, and its first request
 _TRANSFER = 7  # from a grant to the first burst, and from the last beat to the tokens
 _FILL = 8  # from a word's request to its tokens, and between instructions
+_NORM = 40  # from the first word of a tile to its values, and from the last row to its word
+_ROOT = 40  # from the last value of a tile to the reciprocal root of the first lane
 _ISSUE = 4  # from the address of a step to its operands
 _SETTLE = 6  # of a sum, into its context
 _PARAMETERS = 15  # from the last step of a tile to the parameters of its channels
@@ -258,9 +260,20 @@ class _Model:
             i = yield from self._next(Queue.FILL)
             for iteration in range(i.count):
                 yield from self._wait(i, iteration)
-                yield self.clock.now + i["steps"] * self.geometry.step_words
+                yield self.clock.now + self._fill_cycles(i)
                 self._post(i.posts, iteration == i.count - 1, self.clock.now + _FILL)
             yield self.clock.now + _FILL
+
+    def _fill_cycles(self, i: Instruction) -> float:
+        """Return the cycles of an iteration, if the port to the pool is free."""
+        g = self.geometry
+        if i.opcode == Opcode.FILL:
+            return i["steps"] * g.step_words
+        read = 1 + i["residual"] + 8 / g.lanes
+        cycles = i["words"] * max(g.vectors_per_word, read + i["sum"]) + _NORM
+        if i["norm"]:
+            cycles += i["words"] * max(g.vectors_per_word, read + 1) + g.lanes + _ROOT
+        return cycles
 
     def _products(self) -> Process:
         g = self.geometry

@@ -169,6 +169,8 @@ class Rtl(Device):
                     i["steps"] + i["blocks"] * g.tile_steps + g.rows)
             elif i.opcode == Opcode.FILL:
                 cycles += i["count"] * i["steps"] * g.step_words
+            elif i.opcode == Opcode.NORM:
+                cycles += i["count"] * (8 * i["words"] * g.vectors_per_word + g.lanes)
             else:
                 cycles += i["count"] * i["rows"] * i["words"] * g.word_bytes // bandwidth
         return 10 * cycles

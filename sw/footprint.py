@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .assembler import Instruction
 from .rtl.geometry import Geometry
-from .rtl.isa import Layout, Opcode
+from .rtl.isa import MAX_FEATURES, Layout, Opcode
 
 __all__ = ["Access", "Space", "footprint"]
 
@@ -129,8 +129,33 @@ def _attend(i: Instruction, geometry: Geometry) -> list[Access]:
         (Space.POOL, False, mask), (Space.POOL, True, c)) if addresses.size]
 
 
+def _norm(i: Instruction, geometry: Geometry) -> list[Access]:
+    words = i["words"]
+    most = min(words * geometry.vectors_per_word, MAX_FEATURES)
+    if not 1 <= i["features"] <= most:
+        raise ValueError(f"NORM field features must be between 1 and {most}, not {i['features']}")
+    if not i["norm"] and not i["sum"]:
+        raise ValueError("NORM must have norm or sum; it would write nothing")
+    table = geometry.norm_words(words) * (1 + i["norm"])
+    params = np.broadcast_to(i["params"] + np.arange(table), (i.count, table))
+    x, o, s, c = (_grid(i[name], (i.count, i[f"{name}_stride"]), (words, 1)) for name in "xosc")
+    sources = [x, o] if i["residual"] else [x]
+    targets = ([s] if i["sum"] else []) + ([c] if i["norm"] else [])
+    for target in targets:
+        if np.isin(target, params).any():
+            raise ValueError("NORM must not write over its parameters: every tile reads them")
+        for source in sources:
+            # In a pass a word is read before it is written; the second pass reads all again.
+            ahead = target[:, 0] - source[:, 0]
+            free = -words if target is s and i["norm"] else 0
+            if ((ahead > free) & (ahead < words)).any():
+                raise ValueError("NORM must not write over what it has still to read of a tile")
+    return ([Access(Space.POOL, False, addresses) for addresses in (*sources, params)]
+            + [Access(Space.POOL, True, addresses) for addresses in targets])
+
+
 _FOOTPRINTS = {Opcode.LOAD: _transfer, Opcode.STORE: _transfer, Opcode.FILL: _fill,
-               Opcode.MATMUL: _matmul, Opcode.ATTEND: _attend}
+               Opcode.MATMUL: _matmul, Opcode.ATTEND: _attend, Opcode.NORM: _norm}
 
 
 def footprint(instruction: Instruction, geometry: Geometry) -> list[Access]:
@@ -139,17 +164,21 @@ def footprint(instruction: Instruction, geometry: Geometry) -> list[Access]:
     A MATMUL reads its blocks of A (with the channel parameters behind them, if it drains, and then
     their lists, if it has some), then its steps of B (with lists, all steps of its tiles), and
     writes its drained tiles, if it drains. An ATTEND reads keys, values,
-    queries, and masks if it has some, and writes the drained outputs if its heads end.
+    queries, and masks if it has some, and writes the drained outputs if its heads end. A NORM reads
+    x, o if it is residual, and its parameters, and writes the sum and the normalised tiles, if it
+    makes them.
 
     Raises
     ------
     ValueError
         If a loop has no iteration, a DRAM address is not that of a word, a list is too long or its
-        tiles do not start at whole addresses, or an on-chip address lies outside its memory.
+        tiles do not start at whole addresses, a NORM has too many features or writes nothing, or
+        what it has still to read, or an on-chip address lies outside its memory.
     """
     loops = {Opcode.LOAD: ("count", "rows", "words"), Opcode.STORE: ("count", "rows", "words"),
              Opcode.FILL: ("count", "steps"), Opcode.MATMUL: ("blocks", "tiles", "steps"),
-             Opcode.ATTEND: ("group", "jobs", "tiles", "steps", "blocks")}
+             Opcode.ATTEND: ("group", "jobs", "tiles", "steps", "blocks"),
+             Opcode.NORM: ("count", "words")}
     for name in loops[instruction.opcode]:
         if not instruction[name]:
             raise ValueError(f"{instruction.opcode.name} field {name} must be at least 1, not 0")

@@ -78,9 +78,9 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
     Raises
     ------
     ValueError
-        If an instruction reads from the scratchpad what an earlier one of its own queue drains
-        there, and waits for no other queue that has waited for it: the array does not wait for its
-        own drain.
+        If an instruction of the queue COMPUTE reads from the scratchpad what an earlier one of this
+        queue drains there, and waits for no other queue that has waited for it: the array does not
+        wait for its own drain.
     """
     history = History()
     queues: dict[Queue, list[Instruction]] = {queue: [] for queue in Queue}
@@ -97,7 +97,8 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
             for access in accesses:
                 if poster != queue:
                     needed = np.maximum(needed, history.latest(access, poster))
-                elif not access.write and history.latest(access, queue).max() > own[queue]:
+                elif (queue == Queue.COMPUTE and not access.write
+                      and history.latest(access, queue).max() > own[queue]):
                     raise ValueError(f"Instruction {number} ({instruction}) reads what an earlier "
                                      f"one of its own queue writes")
             if after and number in after and place[after[number]][0] == poster:

@@ -69,6 +69,19 @@ for j in range(jobs):
     if end: for m in range(blocks):
         tile at c + j·c_head_stride + m·c_stride = mean of V[m] · gain / 2^(gain_shift + 1)
 """,
+    Opcode.NORM: """\
+for t in range(count):
+    for f in range(words · vectors of a word):                              first pass
+        y[f] = (x[f]·X[f] + o[f]·O[f] + 64) >> 7                            without o: O[f] = 0
+        if sum: s[f] = clamp((y[f]·SUM[f] + 2^25) >> 26)
+    S1, S2 = Σ y[f], Σ y[f]²
+    mean = 0 if rms else (S1·reciprocal + 2^(18 + reciprocal_shift)) >> (19 + reciprocal_shift)
+    V = 256·S2 - mean·(32·S1 - features·mean) + epsilon
+    root, shift = reciprocal root of V / features
+    if norm: for f in range(words · vectors of a word):                     second pass
+        z = ((16·y[f] - mean)·root) >> shift
+        c[f] = clamp(((2·z + 1)·GAIN[f] + ((BIAS[f] + 128) << 12)) >> 20)
+""",
 }
 
 _NOTES = {
@@ -103,6 +116,20 @@ is one whose outputs are features and whose `k` are keys. Bit `key·lanes + lane
 1 if the lane's query sees the key. An instruction without `end` holds its sums for the next ATTEND,
 which has no `begin`; no other operation of the queue may come between them. Lanes whose query has
 seen no key have an output of 0. The arithmetic is that of [numerics](numerics.md).""",
+    Opcode.NORM: """\
+All is done for each lane by itself; `x[f]` is vector `f` of tile `t`, from word `x + t·x_stride`
+on, and likewise `o`, `s` and `c`. `clamp` is to ±127, and the reciprocal root that of
+[numerics](numerics.md).
+
+The parameters are two tables of 8 bytes for each vector of a tile, each from a new word on; the
+second one is there only with `norm`. From the lowest bits up, the first holds `X` (16 bits), `O`
+(16) and `SUM` (24), all unsigned, and 8 bits that are not used, the second `X` (16), `O` (16),
+`GAIN` (16) and `BIAS` (16), the last two signed. Those of vectors beyond `features` are all 0.
+
+What is written to the scratchpad must not lie over the parameters, nor over what is still to be
+read of the same tile. So `c`, and without `norm` also `s`, may take the place of `x` or `o`, word
+by word. An iteration ends when its last word is in the scratchpad, and the next instruction of the
+queue begins after that.""",
 }
 
 

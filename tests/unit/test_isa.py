@@ -63,7 +63,7 @@ def test_text():
 @pytest.mark.parametrize(("text", "message"), [
     ("LOAD words=65536", "Line 1: LOAD field words must be between 0 and 65535, not 65536"),
     ("\nLOAD length=1", "Line 2: LOAD has no field named 'length'"),
-    ("JUMP", "Line 1: Operation must be one of LOAD, FILL, MATMUL, STORE, ATTEND, not 'JUMP'"),
+    ("JUMP", "Operation must be one of LOAD, FILL, MATMUL, STORE, ATTEND, NORM, not 'JUMP'"),
     ("FILL steps", "Line 1: Field must be written as name=value, not 'steps'"),
     ("FILL wait=LOAD", "Token must be written as POSTER>WAITER.INDEX, with '*' for each "),
     ("FILL wait=LOAD>STORE.0",
@@ -79,7 +79,7 @@ def test_bad_text_is_refused(text, message):
 def test_bad_bytes_are_refused():
     data = np.frombuffer(encode(Instruction(Opcode.FILL)), np.uint8)
     for place, value, message in (
-            (0, 15, "4 (STORE), 5 (ATTEND), not 15"),
+            (0, 15, "5 (ATTEND), 6 (NORM), not 15"),
             (7, 1, "FILL has bits set that mean nothing: reserved must be 0"),
             (63, 1, "FILL has bits set that mean nothing: unused must be 0")):
         altered = data.copy()
