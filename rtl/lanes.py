@@ -17,14 +17,18 @@ channel_layout = data.StructLayout({
     "bias":       signed(32),
     "multiplier": unsigned(17),
     "shift":      unsigned(6),
-    "unused":     unsigned(9),
+    "gate_shift": unsigned(4),
+    "unused":     unsigned(5),
 })
 """The 8 bytes of requantisation parameters of an output channel, as they lie in the scratchpad.
 
 ``bias``
     Added to the accumulator.
 ``multiplier``, ``shift``
-    The scale is ``multiplier / 2^(shift + 1)``.
+    The scale is ``multiplier / 2^(shift + 1)``; with an activation, ``multiplier / 2^shift`` to
+    1/256 of an output step.
+``gate_shift``
+    With an activation, its gate moves on by an index every ``2^gate_shift`` of these.
 """
 
 factor_layout = data.StructLayout({
