@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import math
 
+from amaranth import *
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from .delay import delay
 from .isa import Activation
 
-__all__ = ["FRACTION_BITS", "GATE_BITS", "INDICES", "UNIT_BITS", "VALUE_BITS", "complements"]
+__all__ = ["FRACTION_BITS", "GATE_BITS", "INDICES", "UNIT_BITS", "VALUE_BITS", "GateTable",
+           "complements"]
 
 FRACTION_BITS = 8
 """Fraction bits of the value that meets its gate: of an output step."""
@@ -42,3 +48,53 @@ def complements(activation: Activation) -> list[int]:
     else:
         missing = [1 / (1 + math.exp(x)) for x in middles]
     return [round((1 << GATE_BITS) * part) for part in missing]
+
+
+class GateTable(wiring.Component):
+    """The gate with which a value is multiplied, in 2^-:data:`GATE_BITS`.
+
+    An index is accepted each cycle; its gate follows :attr:`LATENCY` cycles later. Without an
+    activation, the gate turns a value in halves of an output step into one with
+    :data:`FRACTION_BITS`.
+
+    Members
+    -------
+    activation : :py:`In(Activation)`
+    index : :py:`In(signed(8))`
+    over : :py:`In(1)`
+        The index would lie beyond the table, on the side that the sign of ``index`` says.
+    gate : :py:`Out(16)`
+    """
+
+    LATENCY = 2
+
+    def __init__(self) -> None:
+        super().__init__({
+            "activation": In(2),
+            "index":      In(signed(INDICES.bit_length())),
+            "over":       In(1),
+            "gate":       Out(FRACTION_BITS + GATE_BITS),
+        })
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        tables = complements(Activation.GELU) + complements(Activation.SILU)
+        m.submodules.tables = ram = memory.Memory(
+            shape=max(tables).bit_length(), depth=len(tables), init=tables)
+        table = ram.read_port(domain="comb")
+        place, sign = self.index[:-1], self.index[-1]
+        missing = Signal.like(table.data, reset_less=True)
+        silu = self.activation == Activation.SILU
+        m.d.comb += table.addr.eq(Cat(place ^ sign.replicate(len(place)), silu))
+        m.d.sync += missing.eq(table.data)
+        with m.If(self.over | (self.activation == Activation.RELU)):
+            m.d.sync += missing.eq(0)
+
+        none = delay(m, self.activation == Activation.NONE, name="none")
+        negative = delay(m, sign, name="negative")
+        gate = Signal.like(self.gate, reset_less=True)
+        m.d.sync += gate.eq(Mux(negative, missing, (1 << GATE_BITS) - missing))
+        with m.If(none):
+            m.d.sync += gate.eq(1 << FRACTION_BITS + GATE_BITS - 1)
+        m.d.comb += self.gate.eq(gate)
+        return m
