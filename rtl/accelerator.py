@@ -34,11 +34,6 @@ class Accelerator(wiring.Component):
         Memory.
     interrupt : :py:`Out(1)`
         A run has ended; high until software clears ``STATUS.interrupt``.
-
-    Raises
-    ------
-    ValueError
-        If the geometry asks for a fine selector, which is not built yet.
     """
 
     CLEAR_CYCLES = 64
@@ -46,9 +41,6 @@ class Accelerator(wiring.Component):
     the pipelines that have no reset."""
 
     def __init__(self, geometry: Geometry):
-        if geometry.candidates != 1:
-            raise ValueError("Accelerator must have candidates 1, not "
-                             f"{geometry.candidates}: the fine selector is not built yet")
         self.geometry = geometry
         super().__init__({
             "s_axi":     In(Axi4Lite(ADDRESS_BITS)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .cell import Cell, drain_layout, scale_layout, tag_layout
 from .delay import delay
@@ -20,7 +21,7 @@ class Row(wiring.Component):
     ----------
     pairs : :class:`int`
         Number of cells, of two lanes each.
-    depth, contexts : :class:`int`
+    depth, contexts, candidates : :class:`int`
         As of :class:`~heddle.rtl.cell.Cell`.
 
     Members
@@ -31,13 +32,15 @@ class Row(wiring.Component):
         As of the cells, an array over these.
     """
 
-    def __init__(self, pairs: int, depth: int, contexts: int):
+    def __init__(self, pairs: int, depth: int, contexts: int, candidates: int = 1):
         self.pairs = pairs
         self.depth = depth
         self.contexts = contexts
-        columns = {"b": 16 * depth, "scale": data.ArrayLayout(scale_layout, 2), "data": 64}
+        self.candidates = candidates
+        columns = {"b": 16 * depth * candidates, "scale": data.ArrayLayout(scale_layout, 2),
+                   "data": 64}
         super().__init__({
-            "a":     In(8 * depth),
+            "a":     In(depth * (8 + exact_log2(candidates))),
             "tag":   In(tag_layout(contexts)),
             "drain": In(drain_layout(contexts)),
         } | {name: In(shape).array(pairs) for name, shape in columns.items()}
@@ -46,13 +49,14 @@ class Row(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the module that all equal rows share."""
-        return f"heddle_row_p{self.pairs}_d{self.depth}_c{self.contexts}"
+        choice = f"_m{self.candidates}" if self.candidates > 1 else ""
+        return f"heddle_row_p{self.pairs}_d{self.depth}_c{self.contexts}{choice}"
 
     def elaborate(self, platform) -> Module:
         m = Module()
         a, tag, drain = self.a, self.tag, self.drain
         for pair in range(self.pairs):
-            cell = Cell(self.depth, self.contexts)
+            cell = Cell(self.depth, self.contexts, self.candidates)
             m.submodules[f"cell_{pair}"] = place(cell, platform)
             m.d.comb += [
                 cell.a.eq(a),
@@ -93,13 +97,15 @@ class Array(wiring.Component):
         Products a step and output, 1 to 8 (:class:`~heddle.rtl.dsp48e2.Cascade`).
     contexts : :class:`int`
         Totals that each output can hold, a power of two.
+    candidates : :class:`int`
+        Activations of a product and lane of which each row takes its own, a power of two.
 
     Members
     -------
-    a : :py:`In(8 * depth * rows)`
-        Weights: byte ``k * rows + row``.
-    b : :py:`In(8 * depth * lanes)`
-        Activations: byte ``k * lanes + lane``.
+    a : :py:`In(depth * rows * (8 + log2(candidates)))`
+        Weights, each with its selector above it: in place ``k * rows + row``.
+    b : :py:`In(8 * depth * candidates * lanes)`
+        Activations: byte ``(k * candidates + c) * lanes + lane``.
     scale : :py:`In(scale_layout).array(lanes)`
         Scale of each lane in the step whose operands come in the same cycle.
     tag : :py:`In(tag_layout(contexts))`
@@ -123,7 +129,7 @@ class Array(wiring.Component):
     reuse_distance = 0
     """Least cycles from a drain command to a step with ``last`` of the same context."""
 
-    def __init__(self, rows: int, lanes: int, depth: int, contexts: int):
+    def __init__(self, rows: int, lanes: int, depth: int, contexts: int, candidates: int = 1):
         if rows < 2 or rows % 2:
             raise ValueError(f"rows must be an even number, not {rows}: two rows drain in a cycle")
         if lanes < 2 or lanes % 2:
@@ -133,9 +139,10 @@ class Array(wiring.Component):
         self.lanes = lanes
         self.depth = depth
         self.contexts = contexts
+        self.candidates = candidates
         super().__init__({
-            "a":     In(8 * depth * rows),
-            "b":     In(8 * depth * lanes),
+            "a":     In(depth * rows * (8 + exact_log2(candidates))),
+            "b":     In(8 * depth * candidates * lanes),
             "tag":   In(tag_layout(contexts)),
             "scale": In(scale_layout).array(lanes),
             "drain": In(drain_layout(contexts)),
@@ -144,7 +151,7 @@ class Array(wiring.Component):
 
     @property
     def _tag_delay(self) -> int:
-        return Cell.tag_delay(self.depth) + 1  # operands are registered at the edge
+        return Cell.tag_delay(self.depth, self.candidates) + 1  # operands are registered at the edge
 
     @property
     def drain_latency(self) -> int:
@@ -160,13 +167,13 @@ class Array(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         pairs = self.lanes // 2
-        a = self._staggered(m, self.a, "a", self.rows, 8)
-        b = self._staggered(m, self.b, "b", pairs, 16)
+        a = self._staggered(m, self.a, "a", self.rows, 1)
+        b = self._staggered(m, self.b, "b", pairs, self.candidates)
         scale = self._staggered_scales(m, pairs)
         tag, drain = delay(m, self.tag, self._tag_delay, name="tag"), self.drain
         above, drained = [Const(0, 64)] * pairs, [Const(0, 64)] * pairs
         for i in range(self.rows):
-            row = Row(pairs, self.depth, self.contexts)
+            row = Row(pairs, self.depth, self.contexts, self.candidates)
             m.submodules[f"row_{i}"] = place(row, platform)
             m.d.comb += [row.a.eq(a[i]), row.tag.eq(tag), row.drain.eq(drain)]
             for pair in range(pairs):
@@ -181,15 +188,19 @@ class Array(wiring.Component):
                 m.d.comb += Cat(o[2 * pair], o[2 * pair + 1]).eq(totals[pair])
         return m
 
-    def _staggered(self, m: Module, value: Value, name: str, parts: int, width: int) -> list[Value]:
+    def _staggered(self, m: Module, value: Value, name: str, parts: int,
+                   candidates: int) -> list[Value]:
         """Return the operands of each row or lane pair ``n``, product ``k`` ``1 + k + n`` late."""
-        products = [delay(m, value.word_select(k, width * parts), 1 + k, name=f"{name}_product_{k}")
+        step = len(value) // self.depth
+        width = step // (parts * candidates)
+        products = [delay(m, value.word_select(k, step), 1 + k, name=f"{name}_product_{k}")
                     for k in range(self.depth)]
-        return [delay(m, Cat(product.word_select(n, width) for product in products), n,
-                      name=f"{name}_part_{n}") for n in range(parts)]
+        return [delay(m, Cat(product.word_select(c * parts + n, width) for product in products
+                             for c in range(candidates)), n, name=f"{name}_part_{n}")
+                for n in range(parts)]
 
     def _staggered_scales(self, m: Module, pairs: int) -> list[Value]:
         """Return the scales of each lane pair, at the time at which the cells take them."""
-        delays = 1 + Cell.scale_delay(self.depth)
+        delays = 1 + Cell.scale_delay(self.depth, self.candidates)
         return [delay(m, Cat(self.scale[2 * n], self.scale[2 * n + 1]), delays + n,
                       name=f"scale_part_{n}") for n in range(pairs)]

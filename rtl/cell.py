@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .delay import delay
 from .dsp48e2 import Cascade
@@ -52,6 +53,9 @@ class Cell(wiring.Component):
     The operands of product ``k`` of a step come ``k`` cycles after those of product 0, its scale
     :meth:`scale_delay` and its tag :meth:`tag_delay` cycles after them.
 
+    With several candidates a slot has as many activations in each lane, and the weight comes with
+    a selector, which chooses the one that it is multiplied by, in a stage before the cascade.
+
     ``next_data`` is ``data`` of the cycle before, or after a drain command both lanes of the
     context. A context holds the total of a step with ``last`` for commands and accumulating tags
     that come at least :attr:`settle` cycles after the tag of this step.
@@ -62,12 +66,15 @@ class Cell(wiring.Component):
         Products a step.
     contexts : :class:`int`
         Totals that the cell can hold, a power of two.
+    candidates : :class:`int`
+        Activations a product and lane to choose from, a power of two.
 
     Members
     -------
-    a : :py:`In(8 * depth)`
-    b : :py:`In(16 * depth)`
-        Operands, as in the cascade.
+    a : :py:`In(depth * (8 + log2(candidates)))`
+        For each product the weight, and above it the selector.
+    b : :py:`In(16 * depth * candidates)`
+        For each product all candidates of both lanes: byte ``(k * candidates + c) * 2 + lane``.
     scale : :py:`In(data.ArrayLayout(scale_layout, 2))`
         Scale of each lane.
     tag : :py:`In(tag_layout(contexts))`
@@ -81,12 +88,13 @@ class Cell(wiring.Component):
     settle = 3
     """Least cycles from the tag of a last step to the use of its context."""
 
-    def __init__(self, depth: int, contexts: int):
+    def __init__(self, depth: int, contexts: int, candidates: int = 1):
         self.depth = depth
         self.contexts = contexts
+        self.candidates = candidates
         shapes = {
-            "a":     8 * depth,
-            "b":     16 * depth,
+            "a":     depth * (8 + exact_log2(candidates)),
+            "b":     16 * depth * candidates,
             "scale": data.ArrayLayout(scale_layout, 2),
             "tag":   tag_layout(contexts),
             "drain": drain_layout(contexts),
@@ -98,17 +106,18 @@ class Cell(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the module that all equal cells share."""
-        return f"heddle_cell_d{self.depth}_c{self.contexts}"
+        choice = f"_m{self.candidates}" if self.candidates > 1 else ""
+        return f"heddle_cell_d{self.depth}_c{self.contexts}{choice}"
 
     @staticmethod
-    def scale_delay(depth: int) -> int:
+    def scale_delay(depth: int, candidates: int = 1) -> int:
         """Return the cycles from the operands of product 0 of a step to its scale."""
-        return depth + 2
+        return depth + 2 + (candidates > 1)
 
     @staticmethod
-    def tag_delay(depth: int) -> int:
+    def tag_delay(depth: int, candidates: int = 1) -> int:
         """Return the cycles from the operands of product 0 of a step to its tag."""
-        return depth + 4
+        return Cell.scale_delay(depth, candidates) + 2
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -124,16 +133,15 @@ class Cell(wiring.Component):
         done = delay(m, tag, name="done")
         totals = [self._total(m, lane, cascade.sums[lane], scale[lane], tag,
                               fetched.data.word_select(lane, 32).as_signed()) for lane in range(2)]
+        next_a, next_b = self._multiply(m, cascade)
         m.d.comb += [
-            cascade.a.eq(self.a),
-            cascade.b.eq(self.b),
             fetched.addr.eq(self.tag.context),
             stored.addr.eq(done.context),
             stored.data.eq(Cat(totals)),
             stored.en.eq(done.last),
             drained.addr.eq(self.drain.context),
-            self.next_a.eq(cascade.next_a),
-            self.next_b.eq(cascade.next_b),
+            self.next_a.eq(next_a),
+            self.next_b.eq(next_b),
             self.next_scale.eq(scale),
             self.next_tag.eq(tag),
             self.next_drain.eq(delay(m, self.drain, name="drain")),
@@ -141,6 +149,21 @@ class Cell(wiring.Component):
                                     name="data")),
         ]
         return m
+
+    def _multiply(self, m: Module, cascade: Cascade) -> tuple[Value, Value]:
+        """Connect the operands of the cascade; return those for the neighbours."""
+        if self.candidates == 1:
+            m.d.comb += [cascade.a.eq(self.a), cascade.b.eq(self.b)]
+            return cascade.next_a, cascade.next_b
+        for k in range(self.depth):
+            a = self.a.word_select(k, len(self.a) // self.depth)
+            b = self.b.word_select(k, 16 * self.candidates)
+            m.d.comb += [
+                cascade.a.word_select(k, 8).eq(delay(m, a[:8], name=f"weight_{k}")),
+                cascade.b.word_select(k, 16).eq(delay(m, b.word_select(a[8:], 16),
+                                                      name=f"chosen_{k}")),
+            ]
+        return delay(m, self.a, name="a"), delay(m, self.b, name="b")
 
     @staticmethod
     def _total(m: Module, lane: int, products: Value, scale: data.View, tag: data.View,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .attend import Attend
@@ -33,8 +33,10 @@ class Compute(wiring.Component):
         MATMUL and scores, the upper half holds outputs of ATTEND.
     slots, tile_steps : :class:`int`
         As of :class:`~heddle.rtl.attend.Attend`.
-    distance : :class:`int`
+    distance, entry
         As of :class:`~heddle.rtl.issue.StepIssuer`.
+    channel_words : :class:`int`
+        As of :class:`~heddle.rtl.matmul.Segmenter`.
 
     Members
     -------
@@ -43,6 +45,10 @@ class Compute(wiring.Component):
         Only taken from.
     blocked : :py:`Out(32)`
         Tokens for lack of which the array stands; 0 while segments are queued.
+    block : :py:`Out(stream.Signature(block_layout(pool_bits)))`
+        Blocks with lists, in the order of their segments.
+    entries : :py:`In(stream.Signature(entry))`
+        Their lists (:class:`~heddle.rtl.lists.Lists`).
     issue : :py:`Out(...)`
         Interface of the :class:`StepIssuer` towards array and drain.
     ready : :py:`In(1)`
@@ -53,6 +59,8 @@ class Compute(wiring.Component):
         The array stands for lack of probabilities.
     wait_drain : :py:`Out(1)`
         The array stands for lack of a context.
+    wait_list : :py:`Out(1)`
+        The array stands for lack of a list.
     busy, retired : Out
         As in the other engines; an instruction retires with its last step, before its drain.
     """
@@ -61,23 +69,27 @@ class Compute(wiring.Component):
     """Segments of either kind between walkers and issuer."""
 
     def __init__(self, *, pool_bits: int, step_bits: int, contexts: int, slots: int,
-                 tile_steps: int, distance: int):
+                 tile_steps: int, distance: int, entry: data.StructLayout, channel_words: int):
         sizes = {"pool_bits": pool_bits, "step_bits": step_bits}
         ring = {"ring": contexts // 2, "context_bits": (contexts - 1).bit_length()}
-        self._segmenter = Segmenter(**sizes, **ring)
+        self._segmenter = Segmenter(**sizes, **ring, channel_words=channel_words)
         self._attend = Attend(**sizes, contexts=contexts, slots=slots, tile_steps=tile_steps)
-        self._issuer = StepIssuer(**sizes, **ring, distance=distance)
+        self._issuer = StepIssuer(**sizes, **ring, distance=distance, entry=entry)
         issue = dict(self._issuer.signature.members)
-        del issue["i"], issue["outputs"], issue["full"]
+        for name in ("i", "outputs", "entries", "full", "unlisted"):
+            del issue[name]
         super().__init__({
             "i":            In(stream.Signature(queue_layout(Queue.COMPUTE))),
             "tokens":       Out(TokenPort()),
             "blocked":      Out(TOKENS),
+            "block":        Out(self._segmenter.block.signature),
+            "entries":      In(stream.Signature(entry)),
             "issue":        Out(wiring.Signature(issue)),
             "ready":        In(1),
             "emptied":      In(1),
             "wait_softmax": Out(1),
             "wait_drain":   Out(1),
+            "wait_list":    Out(1),
             "busy":         Out(1),
             "retired":      Out(1),
         })
@@ -93,6 +105,8 @@ class Compute(wiring.Component):
         wiring.connect(m, attend.outputs, outputs.i)
         wiring.connect(m, outputs.o, issuer.outputs)
         wiring.connect(m, others.o, issuer.i)
+        wiring.connect(m, segmenter.block, wiring.flipped(self.block))
+        wiring.connect(m, wiring.flipped(self.entries), issuer.entries)
         forward(m, self.issue.signature, issuer, self.issue)
         self._deal(m, outputs.level.any())
         self._merge(m, others.i)
@@ -109,6 +123,7 @@ class Compute(wiring.Component):
             self.blocked.eq(blocked),
             self.wait_softmax.eq(attend.starved & ~queued & ~blocked.any()),
             self.wait_drain.eq(issuer.full | (attend.full & ~queued)),
+            self.wait_list.eq(issuer.unlisted),
             self.busy.eq(segmenter.busy | attend.busy | queued),
             self.retired.eq(segmenter.retired | attend.retired),
         ]

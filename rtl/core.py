@@ -19,6 +19,7 @@ from .fifo import StreamFifo
 from .forward import forward
 from .geometry import Geometry
 from .isa import TOKENS, Queue
+from .lists import Lists
 from .operand import Fill, OperandBuffer
 from .scratchpad import Scratchpad
 from .sequencer import Sequencer
@@ -107,20 +108,25 @@ class Core(wiring.Component):
         m.submodules.sequencer = self._sequencer = Sequencer(
             address_bits=g.address_bits, beat_bytes=g.dma_bytes, burst_beats=g.burst_beats)
         m.submodules.tokens = self._tokens = Tokens()
+        m.submodules.lists = self._lists = Lists(
+            rows=g.rows, depth=g.depth, steps=g.list_steps, candidates=g.candidates,
+            selector_bits=g.selector_bits, pool_bits=g.pool_bits)
         m.submodules.scratchpad = self._scratchpad = Scratchpad(
-            g.scratchpad_words, 8 * g.word_bytes, g.scratchpad_banks)
+            g.scratchpad_words, 8 * g.word_bytes, g.scratchpad_banks, len(self._lists.pool))
         m.submodules.operand = self._operand = OperandBuffer(
-            g.operand_steps, g.depth, g.lanes, g.word_bytes)
+            g.operand_steps, g.depth, g.lanes, g.word_bytes, g.candidates)
         m.submodules.fill = self._fill = Fill(
             pool_bits=g.pool_bits, operand_bits=g.operand_bits, word_bits=8 * g.word_bytes,
             step_words=g.step_words, latency=Scratchpad.B_LATENCY)
-        m.submodules.array = self._array = SystolicArray(g.rows, g.lanes, g.depth, g.contexts)
+        m.submodules.array = self._array = SystolicArray(
+            g.rows, g.lanes, g.depth, g.contexts, g.candidates)
         m.submodules.softmax = self._softmax = Softmax(
             g.rows, g.lanes, g.depth, g.softmax_rows, g.probability_slots)
         m.submodules.compute = self._compute = Compute(
             pool_bits=g.pool_bits, step_bits=g.step_bits, contexts=g.contexts,
             slots=g.probability_slots, tile_steps=g.tile_steps,
-            distance=self._array.accumulate_distance)
+            distance=self._array.accumulate_distance, entry=self._lists.o.p.shape(),
+            channel_words=g.channel_words)
         m.submodules.drain = self._drain = Drain(
             rows=g.rows, lanes=g.lanes, depth=g.depth, contexts=g.contexts,
             softmax_rows=g.softmax_rows, end_distance=Softmax.END_DISTANCE, pool_bits=g.pool_bits,
@@ -143,6 +149,8 @@ class Core(wiring.Component):
     def _connect_transfers(self, m: Module) -> None:
         sequencer, load, store, pool = self._sequencer, self._load, self._store, self._scratchpad
         connections = [
+            (self._compute.block, self._lists.i), (self._lists.o, self._compute.entries),
+            *zip(self._lists.pool, pool.lists),
             (load.fetched, sequencer.beats), (sequencer.request, load.fetch),
             (load.pool, pool.load), (store.pool, pool.store), (self._fill.pool, pool.fill),
             (sequencer.load, load.i), (sequencer.fill, self._fill.i),
@@ -177,25 +185,43 @@ class Core(wiring.Component):
             tag.last.eq(issue.done),
             pool.a_en.eq(issue.step),
             pool.a_addr.eq(issue.a),
-            operand.read_addr.eq(delay(m, issue.b, latency - OperandBuffer.LATENCY,
-                                       name="operand_addr")),
+            operand.read_step.eq(delay(m, issue.b, latency - OperandBuffer.LATENCY,
+                                       name="operand_step")),
+            operand.read_addresses.eq(delay(m, issue.entry.addresses,
+                                            latency - OperandBuffer.LATENCY,
+                                            name="operand_addresses")),
             softmax.read_addr.eq(delay(m, issue.b, latency - Softmax.READ_LATENCY,
                                        name="probability_addr")),
-            array.a.eq(delay(m, pool.a_data, latency - Scratchpad.A_LATENCY, name="a_data")),
             array.tag.eq(delay(m, tag, latency, name="tag")),
         ]
+        self._connect_weights(m)
         # A register for each of the depth vectors and for the scales keeps the fan-out small.
         early = delay(m, issue.segment.probability, latency - 1, name="probability")
         chosen = [Signal(name=f"probability_{k}", attrs={"keep": "true"})
                   for k in range(g.depth + 1)]
         m.d.sync += [each.eq(early) for each in chosen]
         for k, probability in enumerate(chosen[:-1]):
-            vector = (array.b, operand.read_data, softmax.read_data)
-            b, value, weight = (part.word_select(k, 8 * g.lanes) for part in vector)
-            m.d.comb += b.eq(Mux(probability, weight, value))
+            weight = softmax.read_data.word_select(k, 8 * g.lanes)
+            b, values = (part.word_select(k, 8 * g.lanes * g.candidates)
+                         for part in (array.b, operand.read_data))
+            m.d.comb += [b.eq(values),
+                         b[:8 * g.lanes].eq(Mux(probability, weight, values[:8 * g.lanes]))]
         neutral = scale_layout.const({"shift": NEUTRAL_SHIFT})
         for scale, weight in zip(array.scale, softmax.scales, strict=True):
             m.d.comb += scale.eq(Mux(chosen[-1], weight, neutral))
+
+    def _connect_weights(self, m: Module) -> None:
+        """Weights meet their selectors: those of a list, or the candidate that holds the step."""
+        g, issue = self.geometry, self._compute.issue
+        own = Mux(issue.segment.probability, 0, issue.b[:g.candidate_bits])
+        selectors = Signal.like(issue.entry.selectors)
+        m.d.comb += selectors.eq(issue.entry.selectors | own.replicate(g.depth * g.rows))
+        selectors = delay(m, selectors, self._issue_latency, name="selectors")
+        weights = delay(m, self._scratchpad.a_data, self._issue_latency - Scratchpad.A_LATENCY,
+                        name="a_data")
+        m.d.comb += self._array.a.eq(Cat(
+            Cat(weights.word_select(n, 8), selectors.word_select(n, g.candidate_bits))
+            for n in range(g.depth * g.rows)))
 
     def _connect_drain(self, m: Module) -> None:
         """Finished tiles go to the drain, and scores from there to the softmax."""
@@ -255,7 +281,7 @@ class Core(wiring.Component):
             self.wait_drain.eq(compute.wait_drain),
             self.wait_softmax.eq(compute.wait_softmax),
             self.wait_dma.eq(for_transfer),
-            self.wait_operands.eq(for_fill & ~for_transfer),
+            self.wait_operands.eq(for_fill & ~for_transfer | compute.wait_list),
             self.read_beats.eq(load.beats),
             self.write_beats.eq(store.beats),
             self.retired.eq(Cat(engine.retired for engine in (load, fill, compute, store))),

@@ -28,15 +28,22 @@ class StepIssuer(wiring.Component):
     distance : :class:`int`
         Least cycles, at least 2, from the last step of a segment to a step that adds to its
         context.
+    entry : :class:`~amaranth.lib.data.StructLayout`
+        Layout of an entry of a list (:func:`~heddle.rtl.lists.entry_layout`).
 
     Members
     -------
     i, outputs : :py:`In(stream.Signature(segment_layout(...)))`
         Segments of products and scores, and of outputs. Each stream stays in order.
+    entries : :py:`In(stream.Signature(entry))`
+        Entries of the steps of the ``listed`` segments. A segment starts when its first one is
+        there; the others must come as fast as they are taken.
     step : :py:`Out(1)`
-        ``a``, ``b`` and the tag are those of a step.
+        ``a``, ``b``, ``entry`` and the tag are those of a step.
     a, b : Out
-        Addresses of the step's operands.
+        Addresses of the step's operands; with a list, ``b`` is that of the first step.
+    entry : :py:`Out(entry)`
+        Where the step departs from ``b``: 0 without a list.
     first, last, accumulate, context : Out
         Tag of the step (see :class:`~heddle.rtl.array.Array`).
     done : :py:`Out(1)`
@@ -47,19 +54,23 @@ class StepIssuer(wiring.Component):
         The drain is done with the oldest context of the ring.
     full : :py:`Out(1)`
         Nothing but the lack of a context keeps a segment from its start.
+    unlisted : :py:`Out(1)`
+        Nothing but the lack of its list does.
     """
 
     def __init__(self, *, pool_bits: int, step_bits: int, context_bits: int, ring: int,
-                 distance: int):
+                 distance: int, entry: data.StructLayout):
         self.ring = ring
         self.distance = distance
         self._segment = segment_layout(pool_bits, step_bits, context_bits)
         super().__init__({
             "i":          In(stream.Signature(self._segment)),
             "outputs":    In(stream.Signature(self._segment)),
+            "entries":    In(stream.Signature(entry)),
             "step":       Out(1),
             "a":          Out(pool_bits),
             "b":          Out(step_bits),
+            "entry":      Out(entry),
             "first":      Out(1),
             "last":       Out(1),
             "accumulate": Out(1),
@@ -68,6 +79,7 @@ class StepIssuer(wiring.Component):
             "segment":    Out(self._segment),
             "freed":      In(1),
             "full":       Out(1),
+            "unlisted":   Out(1),
         })
 
     def elaborate(self, platform) -> Module:
@@ -76,25 +88,31 @@ class StepIssuer(wiring.Component):
         left = Signal(16)
         used = Signal(range(self.ring + 1))
         room, ready, able, able_output = Signal(), Signal(), Signal(), Signal()
+        entries, listed, stands = self.entries, Signal(), Signal()
         settled, settled_output = self._settled(m, segment)
         m.d.comb += [
             room.eq(~self.i.p.fresh | (used != self.ring)),
-            able.eq(self.i.valid & settled & room),
+            listed.eq(~self.i.p.listed | entries.valid),
+            able.eq(self.i.valid & settled & room & listed),
             able_output.eq(self.outputs.valid & settled_output),
             ready.eq(~self.step | self.last),
             self.i.ready.eq(ready & able),
             self.outputs.ready.eq(ready & able_output & ~able),
             upcoming.eq(Mux(able, self.i.p, self.outputs.p)),
-            self.full.eq(~self.step & ~self.outputs.valid & self.i.valid & ~room),
+            entries.ready.eq(Mux(ready, able & self.i.p.listed, segment.listed)),
+            stands.eq(~self.step & ~self.outputs.valid & self.i.valid),
+            self.full.eq(stands & ~room),
+            self.unlisted.eq(stands & room & ~listed),
             self.done.eq(self.step & self.last),
             self.accumulate.eq(segment.accumulate),
             self.context.eq(segment.context),
             self.segment.eq(segment),
         ]
-        m.d.sync += used.eq(used + (self.i.ready & self.i.p.fresh) - self.freed)
+        m.d.sync += [used.eq(used + (self.i.ready & self.i.p.fresh) - self.freed),
+                     self.entry.eq(Mux(entries.ready, entries.p, 0))]
         with m.If(self.step):
             m.d.sync += [left.eq(left - 1), self.first.eq(0), self.last.eq(left == 2),
-                         self.a.eq(self.a + 1), self.b.eq(self.b + 1)]
+                         self.a.eq(self.a + 1), self.b.eq(self.b + ~segment.listed)]
         with m.If(ready & (able | able_output)):
             m.d.sync += [segment.eq(upcoming), self.a.eq(upcoming.a), self.b.eq(upcoming.b),
                          left.eq(upcoming.steps), self.last.eq(upcoming.steps == 1),

@@ -1,4 +1,4 @@
-"""Executes MATMUL: its loop nest becomes segments."""
+"""Executes MATMUL: its loop nest becomes segments, and its lists are asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .drain import Route
 from .isa import TOKENS, Opcode, instruction_layout
+from .lists import block_layout
 from .segment import segment_layout
 from .tokens import Gate, TokenPort
 
@@ -26,6 +27,8 @@ class Segmenter(wiring.Component):
         Widths in a segment.
     ring : :class:`int`
         Contexts in the ring: numbers 0, 1, …; a power of two.
+    channel_words : :class:`int`
+        Words between the last step of a block and its list.
 
     Members
     -------
@@ -34,6 +37,8 @@ class Segmenter(wiring.Component):
         The next context of the ring, which a fresh segment takes as it leaves.
     o : :py:`Out(stream.Signature(segment_layout(...)))`
         Segments; between blocks, one is missing for the time that the tokens take.
+    block : :py:`Out(stream.Signature(block_layout(pool_bits)))`
+        The block whose segments come next, if it has a list. Its segments do not wait for this.
     tokens : :py:`Out(TokenPort())`
         Only taken from: the tokens to give travel with the segments.
     blocked : :py:`Out(32)`
@@ -44,13 +49,16 @@ class Segmenter(wiring.Component):
         High for one cycle when the last segment of an instruction is out.
     """
 
-    def __init__(self, *, pool_bits: int, step_bits: int, context_bits: int, ring: int):
+    def __init__(self, *, pool_bits: int, step_bits: int, context_bits: int, ring: int,
+                 channel_words: int):
         self.ring = ring
+        self.channel_words = channel_words
         self._segment = segment_layout(pool_bits, step_bits, context_bits)
         super().__init__({
             "i":       In(stream.Signature(instruction_layout(Opcode.MATMUL))),
             "head":    In(range(ring)),
             "o":       Out(stream.Signature(self._segment)),
+            "block":   Out(stream.Signature(block_layout(pool_bits))),
             "tokens":  Out(TokenPort()),
             "blocked": Out(TOKENS),
             "busy":    Out(1),
@@ -67,6 +75,7 @@ class Segmenter(wiring.Component):
         c_block = Signal.like(segment.c)
         blocks, tiles, ring = Signal(16), Signal(16), Signal(16)
         end_block = tiles == job.tiles
+        block = self.block
         m.d.comb += [
             gate.header.eq(job.header),
             gate.last.eq(blocks == job.blocks),
@@ -75,6 +84,8 @@ class Segmenter(wiring.Component):
             self.o.p.context.eq(Mux(segment.fresh, self.head, held)),
             self.o.p.give.eq(Mux(end_block, gate.posts, 0)),
         ]
+        with m.If(block.ready):
+            m.d.sync += block.valid.eq(0)
 
         with m.FSM() as fsm:
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
@@ -87,6 +98,7 @@ class Segmenter(wiring.Component):
                 fresh = ~job.accumulate
                 m.d.sync += [
                     segment.a.eq(job.a), segment.steps.eq(job.steps), c_block.eq(job.c),
+                    segment.listed.eq(job.listed),
                     segment.fresh.eq(fresh), segment.accumulate.eq(job.accumulate),
                     segment.drain.eq(job.drain), segment.route.eq(Route.REQUANTISE),
                     segment.layout.eq(job.layout), segment.activation.eq(job.activation),
@@ -96,11 +108,16 @@ class Segmenter(wiring.Component):
                     m.d.sync += first.eq(self.head)
                 m.next = "WAIT"
             with m.State("WAIT"):
-                m.d.comb += gate.request.eq(1)
+                m.d.comb += gate.request.eq(~block.valid)
                 m.d.sync += [segment.b.eq(job.b), segment.c.eq(c_block), tiles.eq(1),
                              segment.channels.eq(segment.a + job.steps)]
                 with m.If(gate.granted):
-                    m.d.sync += [blocks.eq(blocks + 1), ring.eq(ring + 1), gate.first.eq(0)]
+                    m.d.sync += [
+                        blocks.eq(blocks + 1), ring.eq(ring + 1), gate.first.eq(0),
+                        block.valid.eq(job.listed), block.p.wide.eq(job.wide),
+                        block.p.gaps.eq(segment.channels + self.channel_words),
+                        block.p.steps.eq(job.steps), block.p.tiles.eq(job.tiles),
+                    ]
                     m.next = "EMIT"
             with m.State("EMIT"):
                 m.d.comb += self.o.valid.eq(1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .isa import Opcode, instruction_layout
 from .ram import TwoPortRam
@@ -16,17 +19,21 @@ __all__ = ["Fill", "OperandBuffer"]
 
 
 class OperandBuffer(wiring.Component):
-    """``depth`` banks of vectors, all read in every cycle.
+    """``depth`` slots of ``candidates`` banks of vectors, all read in every cycle.
 
-    Step ``s`` holds the vectors ``k = s·depth … s·depth + depth - 1``; bank ``k mod depth`` has one
-    vector of each step. A pool word fills several neighbouring banks of one step.
+    Step ``s`` holds the vectors ``k = s·depth … s·depth + depth - 1``; slot ``k mod depth`` has one
+    vector of each step, in bank ``s mod candidates`` at address ``s div candidates``. So each slot,
+    whose banks share an address, offers as many steps side by side. A pool word fills several
+    neighbouring slots of one step.
 
     Parameters
     ----------
     steps : :class:`int`
-        Addresses of a bank; a power of two.
+        Steps that fit; a power of two.
     depth : :class:`int`
-        Banks.
+        Slots.
+    candidates : :class:`int`
+        Banks a slot; a power of two.
     lanes : :class:`int`
         Bytes of a vector.
     word_bytes : :class:`int`
@@ -36,28 +43,32 @@ class OperandBuffer(wiring.Component):
     -------
     write_en, write_addr, write_part, write_data
         Write part ``write_part`` (vectors ``part · vectors per word …``) of a step.
-    read_addr : :py:`In(range(steps))`
-        Step to read.
-    read_data : :py:`Out(8 * depth * lanes)`
-        Its vectors, byte ``k · lanes + j``, :attr:`LATENCY` cycles later.
+    read_step : :py:`In(range(steps))`
+        Step of which to read the address.
+    read_addresses : In
+        For each slot how many addresses further on it reads.
+    read_data : :py:`Out(8 * depth * candidates * lanes)`
+        The vectors, byte ``(k · candidates + c) · lanes + j``, :attr:`LATENCY` cycles later.
     """
 
     LATENCY = 3
-    """Cycles from ``read_addr`` to ``read_data``."""
+    """Cycles from ``read_step`` to ``read_data``."""
 
-    def __init__(self, steps: int, depth: int, lanes: int, word_bytes: int):
+    def __init__(self, steps: int, depth: int, lanes: int, word_bytes: int, candidates: int = 1):
         self.steps = steps
         self.depth = depth
+        self.candidates = candidates
         self.lanes = lanes
         self.vectors_per_word = word_bytes // lanes
         self.parts = depth // self.vectors_per_word
         super().__init__({
-            "write_en":   In(1),
-            "write_addr": In(range(steps)),
-            "write_part": In(range(self.parts)),
-            "write_data": In(8 * word_bytes),
-            "read_addr":  In(range(steps)),
-            "read_data":  Out(8 * depth * lanes),
+            "write_en":       In(1),
+            "write_addr":     In(range(steps)),
+            "write_part":     In(range(self.parts)),
+            "write_data":     In(8 * word_bytes),
+            "read_step":      In(range(steps)),
+            "read_addresses": In(data.ArrayLayout(range(steps // candidates), depth)),
+            "read_data":      Out(8 * depth * candidates * lanes),
         })
 
     def elaborate(self, platform) -> Module:
@@ -65,17 +76,20 @@ class OperandBuffer(wiring.Component):
         write_addr = Signal.like(self.write_addr, reset_less=True)
         write_data = Signal.like(self.write_data, reset_less=True)
         m.d.sync += [write_addr.eq(self.write_addr), write_data.eq(self.write_data)]
+        bits = exact_log2(self.candidates)
         outputs = []
-        for k in range(self.depth):
-            m.submodules[f"bank_{k}"] = bank = TwoPortRam(8 * self.lanes, self.steps)
+        for k, c in itertools.product(range(self.depth), range(self.candidates)):
+            m.submodules[f"bank_{k}_{c}"] = bank = TwoPortRam(8 * self.lanes,
+                                                              self.steps // self.candidates)
             part, vector = divmod(k, self.vectors_per_word)
-            read_addr = Signal.like(self.read_addr, name=f"read_addr_{k}", reset_less=True)
+            read_addr = Signal.like(bank.read_addr, name=f"read_addr_{k}_{c}", reset_less=True)
             m.d.sync += [
-                bank.write_en.eq(self.write_en & (self.write_part == part)),
-                read_addr.eq(self.read_addr),
+                bank.write_en.eq(self.write_en & (self.write_part == part)
+                                 & (self.write_addr[:bits] == c)),
+                read_addr.eq(self.read_step[bits:] + self.read_addresses[k]),
             ]
             m.d.comb += [
-                bank.write_addr.eq(write_addr),
+                bank.write_addr.eq(write_addr[bits:]),
                 bank.write_data.eq(write_data.word_select(vector, 8 * self.lanes)),
                 bank.read_addr.eq(read_addr),
             ]

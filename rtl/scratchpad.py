@@ -87,8 +87,8 @@ class Scratchpad(wiring.Component):
     """The pool: ``banks`` equal block RAMs under one address.
 
     Port a serves the array alone. Port b carries one word a cycle for everything else: the drain
-    always gets its turn, then the parameters of its next tile, then fill, load and store in
-    rotation.
+    always gets its turn, then the parameters of its next tile, then the lists of the next blocks,
+    then fill, load and store in rotation.
 
     Parameters
     ----------
@@ -98,6 +98,8 @@ class Scratchpad(wiring.Component):
         Bits of a word.
     banks : :class:`int`
         Banks; the upper address bits choose one.
+    lists : :class:`int`
+        Readers of lists.
 
     Members
     -------
@@ -106,6 +108,7 @@ class Scratchpad(wiring.Component):
     drain : :py:`In(PoolWriter)`
         Never made to wait.
     params, fill, store : :py:`In(PoolReader)`
+    lists : :py:`In(PoolReader).array(lists)`
     load : :py:`In(PoolWriter)`
     """
 
@@ -115,7 +118,7 @@ class Scratchpad(wiring.Component):
     B_LATENCY = 5
     """Cycles from an accepted read request to its word."""
 
-    def __init__(self, words: int, word_bits: int, banks: int):
+    def __init__(self, words: int, word_bits: int, banks: int, lists: int = 1):
         if words % banks:
             raise ValueError(f"Scratchpad words must be a multiple of {banks} banks, not {words}")
         self.words = words
@@ -128,6 +131,7 @@ class Scratchpad(wiring.Component):
             "a_data": Out(word_bits),
             "drain":  In(PoolWriter(addr, word_bits)),
             "params": In(PoolReader(addr, word_bits)),
+            "lists":  In(PoolReader(addr, word_bits)).array(lists),
             "fill":   In(PoolReader(addr, word_bits)),
             "load":   In(PoolWriter(addr, word_bits)),
             "store":  In(PoolReader(addr, word_bits)),
@@ -137,7 +141,8 @@ class Scratchpad(wiring.Component):
         m = Module()
         bank_bits = (self.banks - 1).bit_length()
         addr_bits = (self.words // self.banks - 1).bit_length()
-        granted, addr, write, write_data = self._arbitrate(m)
+        readers = (self.params, *self.lists, self.fill, self.store)
+        granted, addr, write, write_data = self._arbitrate(m, readers)
         a_bank, b_bank = Signal(bank_bits), Signal(bank_bits)
         m.d.comb += [a_bank.eq(self.a_addr >> addr_bits), b_bank.eq(addr >> addr_bits)]
 
@@ -169,22 +174,22 @@ class Scratchpad(wiring.Component):
             b_data.eq(Array(bank.b_data for bank in banks)[b_select]),
         ]
         valid = delayed(granted & ~write.replicate(len(granted)), self.A_LATENCY)
-        for n, client in enumerate((self.params, self.fill, self.store)):
+        for n, client in enumerate(readers):
             m.d.comb += [client.valid.eq(valid[n]), client.data.eq(b_data)]
         return m
 
-    def _arbitrate(self, m: Module):
+    def _arbitrate(self, m: Module, readers: tuple):
         """Choose one request a cycle and register it: who reads (or writes), address, data."""
-        clients = (self.params, self.fill, self.store, self.load, self.drain)
+        clients = (*readers, self.load, self.drain)
         wanted = Cat(client.request.valid for client in clients)
         turn = Signal(range(3))
         choice = Signal(len(clients))
-        rotation = (1, 2, 3)  # fill, store, load
-        with m.If(wanted[4]):
-            m.d.comb += choice[4].eq(1)
-        with m.Elif(wanted[0]):
-            m.d.comb += choice[0].eq(1)
-        with m.Else():
+        load, drain = len(readers), len(readers) + 1
+        rotation = (load - 2, load - 1, load)  # fill, store, load
+        first = Cat(wanted[drain], wanted[:rotation[0]])  # drain, parameters, lists
+        for n, who in enumerate((drain, *range(rotation[0]))):
+            m.d.comb += choice[who].eq(wanted[who] & ~first[:n].any())
+        with m.If(~first.any()):
             with m.Switch(turn):
                 for first in range(3):
                     with m.Case(first):
@@ -200,10 +205,10 @@ class Scratchpad(wiring.Component):
         write = Signal()
         addr = Signal(range(self.words), reset_less=True)
         write_data = Signal(self.word_bits, reset_less=True)
-        m.d.sync += [granted.eq(choice), write.eq(choice[3] | choice[4]),
-                     write_data.eq(Mux(choice[4], self.drain.request.p.data,
+        m.d.sync += [granted.eq(choice), write.eq(choice[load] | choice[drain]),
+                     write_data.eq(Mux(choice[drain], self.drain.request.p.data,
                                        self.load.request.p.data))]
         for n, client in enumerate(clients):
             with m.If(choice[n]):
-                m.d.sync += addr.eq(client.request.p if n < 3 else client.request.p.addr)
+                m.d.sync += addr.eq(client.request.p if n < load else client.request.p.addr)
         return granted, addr, write, write_data

@@ -15,8 +15,8 @@ def segment_layout(pool_bits: int, step_bits: int, context_bits: int) -> data.St
     ``a``, ``b``
         Addresses of the first step's operands; B comes from the operand buffer, or from the
         probabilities if ``probability``.
-    ``steps``
-        Number of steps, at least 1.
+    ``steps``, ``listed``
+        Number of steps, at least 1, and whether each has an entry of a list.
     ``context``, ``fresh``, ``accumulate``
         Where the total goes; whether that takes a context of the ring, which its drain frees;
         whether the total adds to what is there.
@@ -31,6 +31,7 @@ def segment_layout(pool_bits: int, step_bits: int, context_bits: int) -> data.St
         "a":                pool_bits,
         "b":                step_bits,
         "steps":            16,
+        "listed":           1,
         "context":          context_bits,
         "fresh":            1,
         "accumulate":       1,

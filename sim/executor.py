@@ -222,11 +222,12 @@ class Executor:
         """Multiply one block of A with all tiles of B."""
         g = self.geometry
         a = self._read(accesses[0], block)
-        b = self._read(accesses[1], block).view(np.int8)
         weights = a[:i["steps"]].view(np.int8).reshape(-1, g.rows)
         if i["listed"]:
-            weights, b = self._visited(i, weights, b, a[-g.list_words(i["steps"], i["wide"]):])
+            weights, b = self._visited(i, weights, self._checked(accesses[1], block),
+                                       a[-g.list_words(i["steps"], i["wide"]):])
         else:
+            b = self._read(accesses[1], block).view(np.int8)
             b = b.reshape(i["tiles"], -1, g.lanes).swapaxes(0, 1).reshape(-1, i["tiles"] * g.lanes)
         acc = golden.matmul(weights, b)
         tiles = acc.reshape(g.rows, i["tiles"], g.lanes).swapaxes(0, 1)
@@ -242,12 +243,19 @@ class Executor:
         drained = golden.requantise(tiles, *channels, Activation(i["activation"]))
         self._write(accesses[2], block, golden.lay_tile(drained, Layout(i["layout"]), g.depth))
 
-    def _visited(self, i: Instruction, a: NDArray[np.int8], b: NDArray[np.int8],
+    def _visited(self, i: Instruction, a: NDArray[np.int8], steps: NDArray[np.int64],
                  words: NDArray[np.uint8]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-        """Return the operands of a block whose list lies in these words."""
+        """Return the operands of a block whose list lies in these words, from tiles of B that have
+        these steps.
+
+        Steps that nothing has written fill a tile up to a whole address; only weights of 0 may
+        meet them.
+        """
         g = self.geometry
         addresses, selectors = golden.unpack_list(words, i["steps"], g.rows, g.depth,
                                                   g.selector_bits, wide=i["wide"])
+        a = a.reshape(-1, g.depth, g.rows)
+        b = self._memories[Space.OPERAND][steps].view(np.int8)
         b = b.reshape(i["tiles"], -1, g.candidates, g.depth, g.lanes)
         if addresses.max() >= b.shape[1]:
             raise ValueError(f"{i} has a list that visits address {addresses.max()} of tiles of "
@@ -255,7 +263,10 @@ class Executor:
         if selectors.max() >= g.candidates:
             raise ValueError(f"{i} has a list that selects candidate {selectors.max()} of "
                              f"{g.candidates}")
-        return golden.visited(a.reshape(-1, g.depth, g.rows), b, addresses, selectors)
+        written = self._written[Space.OPERAND][steps].reshape(i["tiles"], -1, g.candidates)
+        if (~written[:, addresses[..., np.newaxis], selectors] & (a != 0)).any():
+            raise ValueError(f"{i} has a list that visits a step which nothing has written")
+        return golden.visited(a, b, addresses, selectors)
 
     def _take(self, i: Instruction, block: int) -> NDArray[np.int64]:
         """Return the contexts of a block's tiles and keep count of those that are held."""

@@ -17,6 +17,7 @@ from .program import Program
 from .quantise import QuantisedGraph, quantise, relative_error
 from .report import Report
 from .rtl.geometry import Geometry, preset
+from .structures import Structure
 
 __all__ = ["Result", "attention", "linear", "run"]
 
@@ -102,7 +103,8 @@ def _equal(one: Mapping[str, NDArray], other: Mapping[str, NDArray]) -> bool:
 
 
 def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
-           geometry: str | Geometry = "zcu102", device: str | Device = "rtl") -> Result:
+           structure: Structure | None = None, geometry: str | Geometry = "zcu102",
+           device: str | Device = "rtl") -> Result:
     """Compute ``x · wᵀ + bias`` on a device, quantised to INT8.
 
     The scales are found from ``x`` itself; activations are quantised per tensor or per token,
@@ -113,6 +115,8 @@ def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
     x : array of float32, shape ``[tokens, in]``
     w : array of float32, shape ``[out, in]``
     bias : array of float32, shape ``[out]``
+    structure : :class:`~heddle.structures.Structure`
+        What is claimed of the zeros of ``w``, see :meth:`~heddle.graph.Graph.linear`.
     geometry : name of a preset or :class:`~heddle.rtl.geometry.Geometry`
     device : ``"rtl"``, ``"golden"`` or :class:`~heddle.device.Device`
 
@@ -124,8 +128,9 @@ def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
     Raises
     ------
     ValueError
-        If an array has a wrong shape, is empty or not finite, if geometry or device are unknown,
-        or if the matrices cannot be tiled to fit into the scratchpad.
+        If an array has a wrong shape, is empty or not finite, if ``w`` does not have its
+        structure, if geometry or device are unknown, or if the matrices cannot be tiled to fit into
+        the scratchpad.
     DeviceError
         If the run ends with an error or exceeds a limit.
 
@@ -141,7 +146,8 @@ def linear(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
     tokens, inputs = x.shape
     w = checked(w, "w", None, inputs)
     graph = Graph(f"linear {tokens}x{inputs}x{len(w)}")
-    graph.output(graph.linear("y", graph.input("x", tokens=tokens, features=inputs), w, bias))
+    graph.output(graph.linear("y", graph.input("x", tokens=tokens, features=inputs), w, bias,
+                              structure=structure))
     wanted = graph.evaluate({"x": x})["y"]
     quantised = min((quantise(graph, {"x": x}, activations) for activations in ("tensor", "token")),
                     key=lambda q: relative_error(q.infer({"x": x})["y"], wanted))
@@ -160,8 +166,10 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
     Parameters
     ----------
     q : array of float32, shape ``[heads, queries, dim]`` or ``[batch, heads, queries, dim]``
-    k, v : array of float32, shape ``[kv_heads, keys, dim]`` or ``[batch, kv_heads, keys, dim]``
+    k : array of float32, shape ``[kv_heads, keys, dim]`` or ``[batch, kv_heads, keys, dim]``
         ``kv_heads`` divides ``heads``: consecutive heads share their keys and values.
+    v : array of float32, in the shape of ``k`` but for the last axis
+        Values may have another number of features than queries and keys.
     mask, causal, window, dilation, global_tokens, lengths, blocks
         Which keys each query sees, see :class:`~heddle.patterns.Pattern`. The output of a query
         that sees none is 0.
@@ -173,7 +181,7 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
     Returns
     -------
     :class:`Result`
-        ``output`` is float32 in the shape of ``q``.
+        ``output`` is float32 in the shape of ``q``, with the features of ``v``.
 
     Raises
     ------
@@ -200,7 +208,7 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
     q = checked(q, "Queries", *[None] * axes)
     items, dim = q.shape[:-3], q.shape[-1]
     k = checked(k, "Keys", *items, None, None, dim)
-    v = checked(v, "Values", *k.shape)
+    v = checked(v, "Values", *k.shape[:-1], None)
     batch, heads, queries, keys = *(items or (1,)), q.shape[-3], q.shape[-2], k.shape[-2]
     pattern = Pattern(queries, keys, mask=mask, causal=causal, window=window, dilation=dilation,
                       global_tokens=global_tokens, lengths=lengths, blocks=blocks, heads=heads,
@@ -214,5 +222,5 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
                                  kv_heads=batch * k.shape[-3], scale=scale, pattern=pattern))
     quantised = quantise(graph, inputs)
     result = run(lower(quantised, geometry), inputs, device=device, quantised=quantised)
-    output = np.moveaxis(result.output.reshape(queries, *q.shape[:-2], dim), 0, -2)
+    output = np.moveaxis(result.output.reshape(queries, *q.shape[:-2], -1), 0, -2)
     return replace(result, outputs={"o": np.ascontiguousarray(output)})

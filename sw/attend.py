@@ -79,10 +79,9 @@ class Attending:
         self._step = _Step()
         self._steps = 0
         self._begun = bool(operands.k)
-        wide = self.together * sizes.tile_words
-        pair = 2 * _CHUNK * sizes.key_words
-        self._q = self._room(0 if operands.q else _TILES, wide)
-        self._c = self._room(0 if operands.c else _TILES, wide)
+        pair = _CHUNK * (sizes.key_words + sizes.value_words)
+        self._q = self._room(0 if operands.q else _TILES, self.together * sizes.query_words)
+        self._c = self._room(0 if operands.c else _TILES, self.together * sizes.out_words)
         self._masks = self._room(
             g.scratchpad_words // 16 // _CHUNK if len(visits.masks) else 0, _CHUNK)
         self._keys = self._room(0 if operands.k else g.scratchpad_words // 2 // pair, pair)
@@ -115,7 +114,7 @@ class Attending:
         the one before can be filled in.
         """
         steps = self.layer.heads * self.sizes.blocks * self.geometry.tile_steps
-        total = self.sizes.tiles * steps
+        total = self.sizes.tiles * self.geometry.padded_steps(steps)
         if (not self.operands.c or self.together < self.layer.heads
                 or total > self.geometry.operand_steps // 2):
             return None
@@ -129,8 +128,9 @@ class Attending:
         if place is None or not self.operands.c:
             return
         steps = self.layer.heads * self.sizes.blocks * self.geometry.tile_steps
+        stride = self.geometry.padded_steps(steps)
         self.program.append(Instruction(Opcode.FILL, {
-            "pool": self.operands.c[tile], "operand": place + tile * steps, "stride": steps,
+            "pool": self.operands.c[tile], "operand": place + tile * stride, "stride": stride,
             "count": 1, "steps": steps}))
 
     # -- places ------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class Attending:
         heads = 1
         if self.visits.shared:
             heads = self.layer.pattern.heads if self.operands.k else self.layer.group
-            limit = max(1, self.geometry.operand_steps // 2 // self.sizes.steps)
+            limit = max(1, self.geometry.operand_steps // 2 // self.sizes.stride)
             while heads > limit or not (heads % self.layer.group == 0
                                         == self.layer.pattern.heads % heads
                                         or self.layer.group % heads == 0):
@@ -207,7 +207,7 @@ class Attending:
 
     def _visit(self, visit: _Visit) -> None:
         """Add a visit: its queries, what they attend to, and the store of its outputs."""
-        runs = self.visits.of(*self.layer.split(visit.heads.start), visit.part.tile)
+        runs = self.visits.of(*self.layer.item(visit.heads.start), visit.part.tile)
         if runs:
             self._load_queries(visit)
             pieces = list(_pieces(runs, self._cut))
@@ -294,15 +294,15 @@ class Attending:
         """Load the queries of a visit, unless they are there, and fill them in when it begins."""
         part, q = visit.part, self.operands.q
         if q:
-            address = q[part.tile] + part.place
+            address = q[part.tile] + part.heads.start * self.sizes.query_words
         else:
             place, _ = self._fetch(self._q, (part.heads, part.tile))
-            address = self._q[0].start + place * part.words
+            address = self._q[0].start + place * len(part.heads) * self.sizes.query_words
             self.program.append(part.load_queries(address))
         self._do(lambda: self._fill(visit, address))
 
     def _fill(self, visit: _Visit, address: int) -> None:
-        visit.operand = self.schedule.operands.put(None, len(visit.heads) * self.sizes.steps)
+        visit.operand = self.schedule.operands.put(None, len(visit.heads) * self.sizes.stride)
         if self._before:
             self.schedule.after[len(self.program)] = self._before.pop()
         self.program.append(visit.part.fill(address, visit.operand))
@@ -321,13 +321,13 @@ class Attending:
         """Return where the outputs of a visit lie."""
         part, c = visit.part, self.operands.c
         if c:
-            return c[part.tile] + part.place
+            return c[part.tile] + part.heads.start * self.sizes.out_words
         region, places = self._c
         key = part.heads, part.tile
         place = places.find(key)
         place = places.put(key) if place is None else place
         assert place is not None  # nothing is pinned there
-        return region.start + place * part.words
+        return region.start + place * len(part.heads) * self.sizes.out_words
 
 
 def _pieces(runs: tuple[Run, ...], size: int) -> Iterator[Run]:

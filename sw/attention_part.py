@@ -20,23 +20,33 @@ class Sizes:
     tiles: int
     """Tiles of ``lanes`` queries."""
     steps: int
-    """Steps of ``depth`` features of a head."""
+    """Steps of ``depth`` features of a head of queries."""
+    stride: int
+    """Steps from one head of queries to the next in the operand buffer."""
     blocks: int
-    """Blocks of ``rows`` features of a head."""
-    tile_words: int
-    """Words of a head in a tile of queries, or of the output."""
+    """Blocks of ``rows`` features of a head of values."""
+    query_words: int
+    """Words of a head in a tile of queries."""
+    out_words: int
+    """Words of a head in a tile of the output."""
     key_tiles: int
     """Tiles of ``rows`` keys."""
     key_words: int
-    """Words of a head in a tile of keys, or of values."""
+    """Words of a head in a tile of keys."""
+    value_words: int
+    """Words of a head in a tile of values."""
 
     @classmethod
-    def of(cls, queries: int, keys: int, features: int, geometry: Geometry) -> Sizes:
-        """Return the sizes for so many queries, keys and features of a head."""
-        blocks = -(-features // geometry.rows)
-        return cls(-(-queries // geometry.lanes), -(-features // geometry.depth), blocks,
-                   blocks * geometry.tile_words, -(-keys // geometry.rows),
-                   blocks * geometry.tile_steps)
+    def of(cls, queries: int, keys: int, features: int, of_values: int,
+           geometry: Geometry) -> Sizes:
+        """Return the sizes for so many queries and keys, and features of the widest head of both
+        and of values."""
+        g = geometry
+        steps = -(-features // g.depth)
+        padded, blocks = -(-features // g.rows), -(-of_values // g.rows)
+        return cls(-(-queries // g.lanes), steps, g.padded_steps(steps), blocks,
+                   padded * g.tile_words, blocks * g.tile_words, -(-keys // g.rows),
+                   padded * g.tile_steps, blocks * g.tile_steps)
 
 
 @dataclass(frozen=True)
@@ -71,20 +81,12 @@ class AttentionPart:
     heads: range
     tile: int
 
-    @property
-    def words(self) -> int:
-        """Words of the queries, or of the output."""
-        return len(self.heads) * self.sizes.tile_words
-
-    @property
-    def place(self) -> int:
-        """Words before the heads in the tiles of queries and outputs."""
-        return self.heads.start * self.sizes.tile_words
-
     def load_queries(self, pool: int) -> Instruction:
         """Load the queries."""
         assert self.operands.q_dram
-        return self.load(self.operands.q_dram[self.tile] + self.place, pool, self.words)
+        words = self.sizes.query_words
+        return self.load(self.operands.q_dram[self.tile] + self.heads.start * words, pool,
+                         len(self.heads) * words)
 
     def load_keys(self, head: int, tiles: range, k: int, v: int, block: int) -> list[Instruction]:
         """Load tiles of a head of keys, and of its values, whose blocks are ``block`` apart."""
@@ -107,8 +109,8 @@ class AttentionPart:
     def fill(self, pool: int, operand: int) -> Instruction:
         """Copy the queries to the operand buffer."""
         return Instruction(Opcode.FILL, {
-            "pool": pool, "pool_stride": self.sizes.tile_words, "operand": operand,
-            "stride": self.sizes.steps, "count": len(self.heads), "steps": self.sizes.steps})
+            "pool": pool, "pool_stride": self.sizes.query_words, "operand": operand,
+            "stride": self.sizes.stride, "count": len(self.heads), "steps": self.sizes.steps})
 
     def attend(self, head: int, keys: dict[str, int], operand: int, c: int) -> Instruction:
         """Let a head, or several from it on, attend to some keys.
@@ -123,22 +125,23 @@ class AttentionPart:
         """
         sizes, layer, number = self.sizes, self.layer, head - self.heads.start
         return Instruction(Opcode.ATTEND, keys | {
-            "q": operand + number * sizes.steps, "q_head_stride": sizes.steps,
+            "q": operand + number * sizes.stride, "q_head_stride": sizes.stride,
             "group": layer.layer.group, "steps": sizes.steps, "blocks": sizes.blocks,
-            "c": c + number * sizes.tile_words, "c_stride": self.geometry.tile_words,
-            "c_head_stride": sizes.tile_words, "layout": Layout.VECTORS,
+            "c": c + number * sizes.out_words, "c_stride": self.geometry.tile_words,
+            "c_head_stride": sizes.out_words, "layout": Layout.VECTORS,
             "multiplier": layer.score.multiplier, "shift": (layer.score.shift - 12) // 4,
             "gain": layer.gain, "gain_shift": layer.gain_shift})
 
     def clear(self, c: int) -> Instruction:
         """Load zeros as the outputs of queries that see nothing."""
-        words = self.sizes.tile_words
+        words = self.sizes.out_words
         return self.load(self.operands.zeros, c, words, len(self.heads), 0, words)
 
     def store(self, c: int) -> Instruction:
         """Store the outputs."""
         assert self.operands.c_dram
-        dram = self.operands.c_dram[self.tile] + self.place
+        words = self.sizes.out_words
+        dram = self.operands.c_dram[self.tile] + self.heads.start * words
         return Instruction(Opcode.STORE, {
             "dram": dram * self.geometry.word_bytes, "pool": c, "count": 1, "rows": 1,
-            "words": self.words})
+            "words": len(self.heads) * words})

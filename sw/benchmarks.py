@@ -13,10 +13,14 @@ from . import api
 from .compiler import lower
 from .device import Device, Rtl
 from .graph import Graph
+from .models.transformer import random_inputs, random_layers, transformer_graph
+from .prune import prune_transformer
 from .quantise import quantise
 from .rtl.geometry import Geometry, preset
+from .sparsity import pruned
 
-__all__ = ["CASES", "Case", "attention", "block", "gemm", "measure", "pattern_arguments"]
+__all__ = ["CASES", "Case", "attention", "block", "gemm", "measure", "pattern_arguments",
+           "transformer_base"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,18 @@ _FORMS = {"dense": (), "causal": (), "window": (int,), "dilated": (int, int), "g
 """The parts of a pattern, and the types of their numbers."""
 
 
-def gemm(tokens: int, inputs: int, outputs: int, *, geometry: str | Geometry = "zcu102",
-         device: str | Device = "rtl", seed: int = 0) -> dict[str, Any]:
-    """Run a linear layer of random weights on random activations, and return its report."""
+def gemm(tokens: int, inputs: int, outputs: int, *, sparsity: str = "dense",
+         geometry: str | Geometry = "zcu102", device: str | Device = "rtl",
+         seed: int = 0) -> dict[str, Any]:
+    """Run a linear layer of random weights on random activations, and return its report.
+
+    The weights are pruned as :func:`~heddle.sparsity.pruned` says.
+    """
     random = np.random.default_rng(seed)
     x = random.standard_normal((tokens, inputs), np.float32)
     w = random.standard_normal((outputs, inputs), np.float32)
-    return api.linear(x, w, geometry=geometry, device=device).report
+    w, structure = pruned(w, sparsity, preset(geometry))
+    return api.linear(x, w, structure=structure, geometry=geometry, device=device).report
 
 
 def attention(tokens: int, heads: int, dim: int, *, keys: int | None = None,
@@ -105,6 +114,25 @@ def block(tokens: int, inputs: int, heads: int, dim: int, *, geometry: str | Geo
                               random.standard_normal((inputs, features), np.float32)))
     quantised = quantise(graph, {"x": x})
     return api.run(lower(quantised, geometry), {"x": x}, device=device, quantised=quantised).report
+
+
+def transformer_base(sparsity: float, tokens: int, *, geometry: str | Geometry = "zcu102",
+                     device: str | Device = "rtl", seed: int = 0) -> dict[str, Any]:
+    """Run a pruned Transformer-base as one program, and return its report.
+
+    That is the workload of Zhang et al. (ACM TECS 20(5s), 2021), encoder and decoder of six layers
+    each; :mod:`heddle.models.transformer` says what is in it. The report also has ``sparsity``, the
+    share of columns that is pruned, and ``operations``, as the paper counts them: two for each
+    multiplication of a weight that is left, and of attention for all pairs of tokens.
+    """
+    geometry = preset(geometry)
+    pruned = prune_transformer(random_layers(seed=seed), sparsity, geometry=geometry)
+    graph = transformer_graph(pruned.layers, tokens, f"transformer-base, {sparsity:.0%} pruned, "
+                                                     f"{tokens} tokens")
+    inputs = random_inputs(graph, seed)
+    quantised = quantise(graph, inputs)
+    report = api.run(lower(quantised, geometry), inputs, device=device, quantised=quantised).report
+    return report | {"sparsity": sparsity, "operations": pruned.operations(tokens)}
 
 
 def measure(cases: tuple[Case, ...] = CASES) -> Iterator[tuple[str, ...]]:

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -30,6 +30,8 @@ _geometry = click.option("--geometry", type=click.Choice(list(PRESETS)), default
 _device = click.option("--device", type=click.Choice(["rtl", "golden"]), default="rtl",
                        show_default=True, help="The RTL in Verilator, or the NumPy model.")
 _json = click.option("--json", "file", type=_FILE, help="File for the report.")
+_seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+                     help="Of the random data.")
 
 
 class _Group(click.Group):
@@ -76,18 +78,21 @@ def bench() -> None:
 @click.option("--tokens", type=click.IntRange(1), required=True, help="Rows of the input.")
 @click.option("--inputs", type=click.IntRange(1), required=True, help="Features of the input.")
 @click.option("--outputs", type=click.IntRange(1), required=True, help="Features of the output.")
+@click.option("--sparsity", default="dense", show_default=True,
+              help="Of the weights: dense, 0.8 of the inputs of each block, 2:4 candidates, both as "
+                   "0.8+2:4, or random:0.9.")
 @_geometry
 @_device
 @_json
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-              help="Of the random matrices.")
-def gemm(tokens: int, inputs: int, outputs: int, geometry: str, device: str, file: Path | None,
-         seed: int) -> None:
+@_seed
+def gemm(tokens: int, inputs: int, outputs: int, sparsity: str, geometry: str, device: str,
+         file: Path | None, seed: int) -> None:
     """Run a linear layer of random weights on random activations."""
     from .benchmarks import gemm as measure
 
     with _running(geometry, device):
-        report = measure(tokens, inputs, outputs, geometry=geometry, device=device, seed=seed)
+        report = measure(tokens, inputs, outputs, sparsity=sparsity, geometry=geometry,
+                         device=device, seed=seed)
     _report(report, file)
 
 
@@ -106,8 +111,7 @@ def gemm(tokens: int, inputs: int, outputs: int, geometry: str, device: str, fil
 @_geometry
 @_device
 @_json
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-              help="Of the random data.")
+@_seed
 def attention(tokens: int, heads: int, dim: int, keys: int | None, kv_heads: int | None,
               pattern: str, sigma: float, geometry: str, device: str, file: Path | None,
               seed: int) -> None:
@@ -144,16 +148,44 @@ def block(tokens: int, inputs: int, heads: int, dim: int, geometry: str, device:
     _report(report, file)
 
 
+@bench.command()
+@click.option("--tokens", type=click.IntRange(1), default=512, show_default=True,
+              help="Rows of the input.")
+@click.option("--size", type=click.IntRange(1), default=1024, show_default=True,
+              help="Features of input and output.")
+@_device
+def sparse(tokens: int, size: int, device: str) -> None:
+    """Run a layer at all levels of sparsity, and print the table as Markdown."""
+    from .sparse import COLUMNS, measure
+
+    _table(COLUMNS, 2, measure(size=size, tokens=tokens, device=device))
+
+
+@bench.command("transformer-base")
+@click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), default=0.8,
+              show_default=True, help="Share of the columns of each type of weight to prune.")
+@click.option("--tokens", type=click.IntRange(1), default=100, show_default=True,
+              help="Tokens of the source, and of the target.")
+@_geometry
+@_device
+@_json
+@_seed
+def transformer_base(sparsity: float, tokens: int, geometry: str, device: str, file: Path | None,
+                     seed: int) -> None:
+    """Run the products and softmax of a pruned Transformer-base as one program."""
+    from .benchmarks import transformer_base as measure
+
+    with _running(geometry, device):
+        report = measure(sparsity, tokens, geometry=geometry, device=device, seed=seed)
+    _report(report, file)
+
+
 @bench.command("all")
 def all_() -> None:
     """Run the benchmarks of docs/benchmarks.md, and print their table as Markdown."""
     from .benchmarks import COLUMNS, measure
 
-    _say(_row(COLUMNS))
-    _say(_row(["---"] * 2 + ["--:"] * (len(COLUMNS) - 2)))
-    with _console.status("Running; the first time the simulators are built, which takes minutes"):
-        for row in measure():
-            _say(_row(row))
+    _table(COLUMNS, 2, measure())
 
 
 @main.command()
@@ -215,6 +247,15 @@ def info() -> None:
 
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _table(columns: Sequence[str], names: int, rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as Markdown, row by row; the first columns are names, the others numbers."""
+    _say(_row(columns))
+    _say(_row(["---"] * names + ["--:"] * (len(columns) - names)))
+    with _console.status("Running; the first time the simulators are built, which takes minutes"):
+        for row in rows:
+            _say(_row(row))
 
 
 def _say(text: str) -> None:

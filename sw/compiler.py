@@ -12,6 +12,7 @@ from .assembler import encode
 from .attend import Attending
 from .attention_part import Operands, Sizes
 from .form import Drained, Form
+from .formats import PackedWeight, pack
 from .graph import Graph
 from .hazards import synchronise
 from .integer import QuantisedAttention, QuantisedLinear
@@ -23,6 +24,7 @@ from .rtl.geometry import Geometry, preset
 from .rtl.isa import INSTRUCTION_BYTES, Layout
 from .schedule import Buffers, Schedule
 from .sim import golden
+from .structures import Dense
 from .tiling import Product, Tiling, choose, least
 
 __all__ = ["compile", "lower"]
@@ -95,8 +97,11 @@ class _Lowering:
         """Tensors in DRAM."""
         self.resident: dict[str, tuple[Region, Matrix]] = {}
         """Tensors that lie in the scratchpad, all of them."""
-        self.weights: dict[str, Matrix] = {}
-        """Weights of each layer of products and masks of each layer of attention, in DRAM."""
+        self.weights = {layer.name: self._pack_weight(layer) for layer in quantised.layers
+                        if isinstance(layer, QuantisedLinear)}
+        self.constants: dict[str, int] = {}
+        """Words where the weights of each layer of products, and the masks of each layer of
+        attention, start in DRAM."""
 
     def program(self) -> Program:
         """Return the whole program."""
@@ -132,6 +137,8 @@ class _Lowering:
             macs_dense=self._macs(dense=True),
             tiles_visited=sum(visits.tiles_visited for visits in self.visits.values()),
             tiles_total=sum(visits.tiles_total for visits in self.visits.values()),
+            weight_bytes=sum(weight.size for weight in self.weights.values()),
+            weight_bytes_dense=sum(layer.weight.size for layer in self.graph.linear_layers),
             scratchpad_bytes=self.pool.peak * g.word_bytes,
         )
 
@@ -140,34 +147,54 @@ class _Lowering:
         features = self.graph.tensors[name].features
         for layer in self.graph.layers:
             if isinstance(layer, Attention) and name == layer.output:
-                return Form(features, layer.heads)
+                return Form(features, layer.output_widths)
         if role := self.graph.role(name):
             layer, place = role
             layout = (Layout.VECTORS, Layout.BLOCKS, Layout.TRANSPOSED)[place]
-            return Form(features, layer.kv_heads if place else layer.heads, layout)
+            return Form(features, (layer.widths, layer.key_widths, layer.value_widths)[place],
+                        layout)
         return Form(features)
 
     def _macs(self, *, dense: bool) -> int:
-        """Return the useful products, of attention those of the visible pairs or of all."""
+        """Return the useful products, of weights that are not pruned or of all, and of attention
+        those of the visible pairs or of all."""
         total = 0
         for layer in self.graph.layers:
-            tensor = self.graph.tensors[layer.output]
+            tokens = self.graph.tensors[layer.output].tokens
             if isinstance(layer, Attention):
-                pairs = layer.heads * tensor.tokens * layer.pattern.keys
-                pairs = pairs if dense else self.visits[layer.name].pairs
-                total += 2 * pairs * (tensor.features // layer.heads)
+                pairs = ((tokens * layer.pattern.keys,) * layer.heads if dense
+                         else self.visits[layer.name].head_pairs)
+                total += sum(number * (width + of_values) for number, width, of_values in zip(
+                    pairs, layer.widths, layer.output_widths, strict=True))
             else:
-                total += tensor.tokens * layer.weight.size
+                total += tokens * (layer.weight.size if dense else int(np.count_nonzero(layer.weight)))
         return total
 
+    def _pack_weight(self, layer: QuantisedLinear) -> PackedWeight:
+        """Pack a weight, padded as its tensors are."""
+        g = self.geometry
+        inputs, outputs = self.forms[layer.input], self.forms[layer.output]
+        places = np.ix_(outputs.positions(g.rows), inputs.positions(g.rows))
+        weight = np.zeros((outputs.width(g.rows), inputs.width(g.rows)), np.int8)
+        weight[places] = layer.weight
+        [source] = [each for each in self.graph.linear_layers if each.name == layer.name]
+        used = np.zeros(weight.shape, bool)
+        used[places] = source.weight != 0  # a weight that is rounded to 0 is not pruned
+        try:
+            return pack(weight, g, "dense" if isinstance(source.structure, Dense) else None,
+                        strict=source.structure is not None, used=used)
+        except ValueError as error:
+            raise ValueError(f"Weight of {layer.name} must keep its structure on {g.name}: "
+                             f"{error}") from None
+
     def _product(self, layer: QuantisedLinear) -> Product:
-        inputs, outputs = (self.forms[name].width(self.geometry.rows)
-                           for name in (layer.input, layer.output))
-        return Product.of(self.graph.tensors[layer.input].tokens, inputs, outputs, self.geometry)
+        weight = self.weights[layer.name]
+        return Product.of(self.graph.tensors[layer.input].tokens, weight.inputs, weight.outputs,
+                          self.geometry, weight.encodings)
 
     def _pack(self) -> NDArray[np.uint8]:
-        """Lay out the weights of all layers, each block followed by its channel parameters, and
-        the masks."""
+        """Lay out the weights of all layers, each block with its channel parameters, and the
+        masks."""
         g = self.geometry
         packed = []
         for layer in self.quantised.layers:
@@ -175,25 +202,18 @@ class _Lowering:
                 masks = self.visits[layer.layer.name].masks
                 masks = masks.reshape(len(masks), g.rows * g.lanes)
                 bits = np.packbits(masks, axis=1, bitorder="little")
-                packed.append(np.pad(bits, ((0, 0), (0, g.word_bytes - bits.shape[1]))))
-                self.weights[layer.output] = self.image.matrix(len(masks), 1)
-                continue
-            columns, rows = (self.forms[name].positions(g.rows)
-                             for name in (layer.input, layer.output))
-            product = self._product(layer)
-            weight = np.zeros((self.forms[layer.output].width(g.rows),
-                               self.forms[layer.input].width(g.rows)), np.int8)
-            weight[np.ix_(rows, columns)] = layer.weight
-            channels = np.zeros((product.blocks * g.rows, 8), np.uint8)
-            channels[rows] = golden.pack_channels(layer.bias, layer.multiplier, layer.shift)
-            parts = [golden.pack_blocks(weight.T, g.rows, g.depth),
-                     channels.reshape(product.blocks, g.channel_words, g.word_bytes)]
-            self.weights[layer.name] = self.image.matrix(product.blocks, product.block_words)
-            packed.append(np.concatenate(parts, axis=1))
+                words = np.pad(bits, ((0, 0), (0, g.word_bytes - bits.shape[1])))
+            else:
+                weight = self.weights[layer.name]
+                channels = np.zeros((len(weight.encodings) * g.rows, 8), np.uint8)
+                channels[self.forms[layer.output].positions(g.rows)] = golden.pack_channels(
+                    layer.bias, layer.multiplier, layer.shift)
+                words = weight.words(channels)
+            self.constants[layer.output] = self.image.matrix(1, len(words)).start
+            packed.append(words)
         constants = np.zeros(self.image.size, np.uint8)
-        for matrix, words in zip(self.weights.values(), packed):
-            start = matrix.start * g.word_bytes
-            constants[start:start + words.size] = words.ravel()
+        for start, words in zip(self.constants.values(), packed):
+            constants[start * g.word_bytes:][:words.size] = words.ravel()
         return constants
 
     def _slot(self, name: str) -> Slot:
@@ -206,11 +226,12 @@ class _Lowering:
         """Add the instructions of attention; the layers after it read the tensors ``later``."""
         g, name = self.geometry, layer.output
         queries, keys, _ = (self.graph.tensors[source] for source in layer.inputs)
-        sizes = Sizes.of(queries.tokens, keys.tokens, queries.features // layer.layer.heads, g)
-        if sizes.blocks > g.attention_blocks:
+        widest, of_values = max(layer.layer.widths), max(layer.layer.value_widths)
+        sizes = Sizes.of(queries.tokens, keys.tokens, widest, of_values, g)
+        if max(widest, of_values) > g.attention_blocks * g.rows:
             raise ValueError(f"Heads of {layer.layer.name} must have at most "
                              f"{g.attention_blocks * g.rows} features on {g.name}, not "
-                             f"{queries.features // layer.layer.heads}")
+                             f"{max(widest, of_values)}")
         stays = None
         parts, words = self.forms[name].parts(queries.tokens, g)
         if name in later:
@@ -221,8 +242,8 @@ class _Lowering:
             self.dram[name] = self.image.matrix(parts, words)
         places = [self.resident[source][1] if source in self.resident else None
                   for source in (*layer.inputs, name)]
-        zeros = self.image.matrix(1, sizes.tile_words).start
-        operands = Operands(self.weights[name].start, zeros, *(
+        zeros = self.image.matrix(1, sizes.out_words).start
+        operands = Operands(self.constants[name], zeros, *(
             self.dram.get(source) for source in (*layer.inputs, name)), *places)
         Attending(layer, self.visits[layer.layer.name], sizes, operands, self.schedule,
                   self.pool).add()
@@ -290,7 +311,7 @@ class _Lowering:
                 self.resident[layer.input] = inputs, x
                 x_words = 0
         start = region.start + x_words
-        w = Matrix(start, tiling.chunk * product.block_words, ring=tiling.w_buffers)
+        w = Matrix(start, product.chunk_words(tiling.chunk), ring=tiling.w_buffers)
         c: Matrix | Drained
         if layer.output in self.resident:
             stays, _ = self.resident[layer.output]
@@ -300,5 +321,5 @@ class _Lowering:
             c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
                        ring=tiling.c_buffers)
         self.schedule.multiply(layer.input, product, tiling, Buffers(
-            x_dram, x, self.weights[layer.name], w, self.dram.get(layer.output), c))
+            x_dram, x, self.constants[layer.output], w, self.dram.get(layer.output), c))
         return region

@@ -42,23 +42,23 @@ class Form:
     """
 
     features: int
-    heads: int = 0
-    """Heads into which the features are divided; each is padded to whole blocks. 0: no division and
-    no padding."""
+    heads: tuple[int, ...] = ()
+    """Features of each head; all are padded to the whole blocks of the widest. Empty: the features
+    are not divided, and not padded."""
     layout: Layout = Layout.VECTORS
 
     def width(self, rows: int) -> int:
         """Return the features with their padding."""
-        return self.heads * -(-self.features // self.heads // rows) * rows if self.heads \
+        return len(self.heads) * -(-max(self.heads) // rows) * rows if self.heads \
             else self.features
 
     def positions(self, rows: int) -> NDArray[np.int64]:
         """Return where each feature stands among the padded ones."""
-        feature = np.arange(self.features)
         if not self.heads:
-            return feature
-        head, place = np.divmod(feature, self.features // self.heads)
-        return head * (self.width(rows) // self.heads) + place
+            return np.arange(self.features)
+        starts = range(0, self.width(rows), self.width(rows) // len(self.heads))
+        return np.concatenate([start + np.arange(width)
+                               for start, width in zip(starts, self.heads, strict=True)])
 
     def parts(self, tokens: int, geometry: Geometry) -> tuple[int, int]:
         """Return the number of parts, and the words of each."""

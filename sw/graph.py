@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .layers import Attention, Linear, Tensor, checked
 from .patterns import Pattern
+from .structures import Dense, Structure
 
 __all__ = ["Graph", "checked_inputs"]
 
@@ -50,7 +51,8 @@ class Graph:
         self.inputs.append(name)
         return name
 
-    def linear(self, name: str, x: str, weight: ArrayLike, bias: ArrayLike | None = None) -> str:
+    def linear(self, name: str, x: str, weight: ArrayLike, bias: ArrayLike | None = None, *,
+               structure: Structure | None = None) -> str:
         """Add a layer and the tensor of the same name that it makes, and return that name.
 
         Parameters
@@ -60,11 +62,17 @@ class Graph:
             Name of the tensor to which the layer applies.
         weight : array, shape ``[out, in]``
         bias : array, shape ``[out]``
+        structure : :class:`~heddle.structures.Structure`
+            What is claimed of the zeros of the weight. Without a claim the compiler encodes each
+            block in the fastest way that the geometry can hold, which may be dense; with one it
+            refuses a geometry that cannot skip the zeros. :class:`~heddle.structures.Dense` makes
+            it keep them.
 
         Raises
         ------
         ValueError
-            If the name is taken, the input is unknown, or an array does not fit or is not finite.
+            If the name is taken, the input is unknown, an array does not fit or is not finite, or
+            the weight does not have the structure.
         """
         source = self._known(x)
         if self.role(x):
@@ -72,15 +80,21 @@ class Graph:
                              "kept")
         weight = checked(weight, f"Weight of {name}", None, source.features)
         outputs = len(weight)
+        try:
+            (structure or Dense()).check(weight)
+        except ValueError as error:
+            raise ValueError(f"Weight of {name} must be {type(structure).__name__}: {error}"
+                             ) from None
         bias = np.zeros(outputs) if bias is None else bias
-        layer = Linear(name, x, name, weight, checked(bias, f"Bias of {name}", outputs))
+        layer = Linear(name, x, name, weight, checked(bias, f"Bias of {name}", outputs),
+                       structure)
         self._add(Tensor(name, source.tokens, outputs))
         self.layers.append(layer)
         return name
 
-    def attention(self, name: str, q: str, k: str, v: str, *, heads: int = 1,
-                  kv_heads: int | None = None, scale: float | None = None,
-                  pattern: Pattern | None = None) -> str:
+    def attention(self, name: str, q: str, k: str, v: str, *, heads: int | Sequence[int] = 1,
+                  kv_heads: int | None = None, value_heads: Sequence[int] | None = None,
+                  scale: float | None = None, pattern: Pattern | None = None) -> str:
         """Add a layer of attention and the tensor of the same name that it makes.
 
         Parameters
@@ -89,13 +103,17 @@ class Graph:
         q, k, v : :class:`str`
             Names of three tensors that no other layer reads; ``k`` and ``v`` are both inputs of the
             graph, or neither is.
-        heads : :class:`int`
-            Of the queries.
+        heads : :class:`int` or sequence of int
+            Of the queries: their number, if they are equally wide, or the features of each.
         kv_heads : :class:`int`
-            Of keys and values; each serves ``heads / kv_heads`` heads of queries. By default as
-            many as of queries.
+            Of keys and values; each serves ``heads / kv_heads`` heads of queries, which must be as
+            wide as it. By default as many as of queries.
+        value_heads : sequence of int
+            The features of each head of values, and so of the output. By default they are equally
+            wide if ``heads`` is a number, and as wide as those of keys otherwise.
         scale : :class:`float`
-            Factor of the scores, at least 0; by default ``1 / sqrt(features of a head)``.
+            Factor of the scores, at least 0; by default ``1 / sqrt(features of a head)`` if all
+            heads of queries are equally wide.
         pattern : :class:`~heddle.patterns.Pattern`
             Which keys each query sees; by default all. Its heads, times its batch, are ``heads``.
 
@@ -103,43 +121,55 @@ class Graph:
         ------
         ValueError
             If the name is taken, a tensor is unknown or read by another layer, heads do not divide,
-            or the sizes do not fit each other.
+            the sizes do not fit each other, or the scale is missing.
         """
         queries, keys, values = (self._known(tensor) for tensor in (q, k, v))
-        kv_heads = heads if kv_heads is None else kv_heads
-        for number, what in ((heads, "Heads"), (kv_heads, "Heads of keys and values")):
-            if number < 1:
-                raise ValueError(f"{what} of {name} must be at least 1, not {number}")
-        if heads % kv_heads:
+        widths = _widths(queries, heads, f"Heads of {name}")
+        kv_heads = len(widths) if kv_heads is None else kv_heads
+        if kv_heads < 1:
+            raise ValueError(f"Heads of keys and values of {name} must be at least 1, not "
+                             f"{kv_heads}")
+        group, rest = divmod(len(widths), kv_heads)
+        if rest:
             raise ValueError(f"Heads of {name} must be a multiple of its {kv_heads} heads of keys "
-                             f"and values, not {heads}")
-        for tensor, number in ((queries, heads), (keys, kv_heads), (values, kv_heads)):
-            if tensor.features % number:
-                raise ValueError(f"Features of {tensor.name} must be a multiple of its {number} "
-                                 f"heads, not {tensor.features}")
+                             f"and values, not {len(widths)}")
+        for head, width in enumerate(widths):
+            if width != widths[head - head % group]:
+                raise ValueError(f"Heads {head - head % group} and {head} of {name} share their "
+                                 "keys, so they must be equally wide, not "
+                                 f"{widths[head - head % group]} and {width}")
+        _widths(keys, widths[::group], f"Heads of keys of {name}")
+        usual = kv_heads if isinstance(heads, (int, np.integer)) else widths[::group]
+        value_widths = _widths(values, usual if value_heads is None else value_heads,
+                               f"Heads of values of {name}")
+        for tensor in (queries, keys, values):
             if self.consumers(tensor.name) or tensor.name in self.outputs:
                 raise ValueError(f"{tensor.name} must be read by {name} alone, as only one layout "
                                  "of it is kept")
-        dim = queries.features // heads
-        pattern = pattern or Pattern(queries.tokens, keys.tokens, heads=heads)
+        pattern = pattern or Pattern(queries.tokens, keys.tokens, heads=len(widths))
         for what, found, wanted in (
                 ("Tensors", len({q, k, v}), 3),
-                ("Features of a head of keys", keys.features // kv_heads, dim),
-                ("Features of a head of values", values.features // kv_heads, dim),
+                ("Heads of values", len(value_widths), kv_heads),
                 ("Values", values.tokens, keys.tokens),
                 ("Queries of the pattern", pattern.queries, queries.tokens),
                 ("Keys of the pattern", pattern.keys, keys.tokens),
-                ("Heads of the pattern, times its batch,", pattern.heads * pattern.batch, heads)):
+                ("Heads of the pattern, times its batch,", pattern.heads * pattern.batch,
+                 len(widths))):
             if found != wanted:
                 raise ValueError(f"{what} of {name} must be {wanted}, not {found}")
         if (k in self.inputs) != (v in self.inputs):
             raise ValueError(f"Keys and values of {name} must both be inputs, or both be made by "
                              "layers")
-        scale = dim ** -0.5 if scale is None else float(scale)
+        if scale is None:
+            if len(set(widths)) > 1:
+                raise ValueError(f"Scale of {name} must be given, as its heads have "
+                                 f"{min(widths)} to {max(widths)} features")
+            scale = widths[0] ** -0.5
         if not 0 <= scale < float("inf"):
             raise ValueError(f"Scale of {name} must be at least 0 and finite, not {scale}")
-        self._add(Tensor(name, queries.tokens, queries.features))
-        self.layers.append(Attention(name, (q, k, v), name, heads, kv_heads, scale, pattern))
+        layer = Attention(name, (q, k, v), name, widths, value_widths, float(scale), pattern)
+        self._add(Tensor(name, queries.tokens, sum(layer.output_widths)))
+        self.layers.append(layer)
         return name
 
     def output(self, *names: str) -> None:
@@ -211,3 +241,21 @@ def checked_inputs(inputs: Mapping[str, ArrayLike], tensors: list[Tensor], *,
         raise ValueError(f"Inputs must be {', '.join(sorted(names))}; {name} {problem}")
     return {t.name: checked(inputs[t.name], f"Input {t.name}", None if any_tokens else t.tokens,
                             t.features) for t in tensors}
+
+
+def _widths(tensor: Tensor, heads: int | Sequence[int], what: str) -> tuple[int, ...]:
+    """Return the features of each head of a tensor: of so many heads, or as they are given."""
+    if isinstance(heads, (int, np.integer)):
+        if heads < 1:
+            raise ValueError(f"{what} must be at least 1, not {heads}")
+        if tensor.features % heads:
+            raise ValueError(f"Features of {tensor.name} must be a multiple of its {heads} heads, "
+                             f"not {tensor.features}")
+        return (tensor.features // heads,) * heads
+    widths = tuple(map(int, heads))
+    if not widths or min(widths) < 1:
+        raise ValueError(f"{what} must have at least 1 feature each, not {list(widths)}")
+    if sum(widths) != tensor.features:
+        raise ValueError(f"{what} must have the {tensor.features} features of {tensor.name} "
+                         f"together, not {sum(widths)}")
+    return widths

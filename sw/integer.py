@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import Attention
+from .layers import Attention, split
 from .rtl.geometry import Geometry
 from .sim import attention, golden
 from .visits import Run
@@ -65,14 +65,14 @@ class QuantisedAttention:
         """Return the output ``[queries, features]``, bit for bit."""
         layer, rows, lanes = self.layer, geometry.rows, geometry.lanes
         visits = layer.pattern.runs(rows, lanes)
-        dim = q.shape[1] // layer.heads
-        output = np.zeros_like(q)
-        for head in range(layer.heads):
-            features = slice(head * dim, (head + 1) * dim)
-            shared = slice(head // layer.group * dim, (head // layer.group + 1) * dim)
+        heads = split(q, layer.widths)
+        keys, values = split(k, layer.key_widths), split(v, layer.value_widths)
+        output = np.zeros((len(q), sum(layer.output_widths)), np.int8)
+        for head, out in enumerate(split(output, layer.output_widths)):
+            key, value = keys[head // layer.group], values[head // layer.group]
             together: dict[tuple[Run, ...], list[int]] = {}
             for first in range(0, len(q), lanes):
-                runs = visits.of(*layer.split(head), first // lanes)
+                runs = visits.of(*layer.item(head), first // lanes)
                 together.setdefault(runs, []).append(first)
             for runs, tiles in together.items():
                 queries = np.concatenate([np.arange(first, first + lanes) for first in tiles])
@@ -80,8 +80,8 @@ class QuantisedAttention:
                 visited = [(run.first + n, None if run.mask is None else np.tile(
                     visits.masks[run.mask[0] + n * run.mask[1]], (1, len(tiles)))[:, :len(queries)])
                     for run in runs for n in range(run.count)]
-                output[queries, features] = attention.attend_job(
-                    q[queries, features].T, k[:, shared].T, v[:, shared], visited, rows=rows,
+                out[queries] = attention.attend_job(
+                    heads[head][queries].T, key.T, value, visited, rows=rows,
                     depth=geometry.depth, scale=self.score, gain=self.gain,
                     gain_shift=self.gain_shift).T
         return output

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .patterns import Pattern
 
-__all__ = ["Attention", "Linear", "Tensor", "checked"]
+if TYPE_CHECKING:  # structures are checked with what the pruners have, which check as layers do
+    from .structures import Structure
+
+__all__ = ["Attention", "Linear", "Tensor", "checked", "split"]
 
 _QUERIES = 256  # whose scores are computed at a time
 
@@ -68,6 +73,8 @@ class Linear:
     output: str
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    structure: Structure | None = None
+    """What is known of the zeros of the weight."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -90,19 +97,40 @@ class Attention:
     inputs: tuple[str, str, str]
     """Names of queries, keys and values."""
     output: str
-    heads: int
-    """Of the queries, over all items."""
-    kv_heads: int
-    """Of keys and values; each serves ``heads / kv_heads`` consecutive heads of queries."""
+    widths: tuple[int, ...]
+    """Features of each head of queries, over all items; its keys have as many."""
+    value_widths: tuple[int, ...]
+    """Features of each head of values, which serves ``group`` consecutive heads of queries."""
     scale: float
     pattern: Pattern
 
     @property
+    def heads(self) -> int:
+        """Heads of queries, over all items."""
+        return len(self.widths)
+
+    @property
     def group(self) -> int:
         """Heads that share their keys and values."""
-        return self.heads // self.kv_heads
+        return len(self.widths) // len(self.value_widths)
 
-    def split(self, number: int) -> tuple[int, int]:
+    @property
+    def key_widths(self) -> tuple[int, ...]:
+        """Features of each head of keys."""
+        return self.widths[::self.group]
+
+    @property
+    def output_widths(self) -> tuple[int, ...]:
+        """Features of each head of the output."""
+        return tuple(width for width in self.value_widths for _ in range(self.group))
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """Of which feature of the values each feature of the output is a mean."""
+        features = split(np.arange(sum(self.value_widths)), self.value_widths)
+        return np.concatenate([part for part in features for _ in range(self.group)])
+
+    def item(self, number: int) -> tuple[int, int]:
         """Return item of the batch and head in the pattern of a head."""
         return divmod(number, self.pattern.heads)
 
@@ -119,11 +147,11 @@ class Attention:
                          f"{len(k)} keys and {len(v)} values")
 
     def _item(self, q: NDArray, k: NDArray, v: NDArray) -> NDArray[np.float64]:
-        queries = np.split(q, self.heads, axis=1)
-        keys, values = (np.split(x, self.kv_heads, axis=1) for x in (k, v))
+        queries, keys, values = (split(x, widths) for x, widths in (
+            (q, self.widths), (k, self.key_widths), (v, self.value_widths)))
         output = [np.zeros((len(q), value.shape[1])) for value in values for _ in range(self.group)]
         for head, (query, out) in enumerate(zip(queries, output)):
-            item, place = self.split(head)
+            item, place = self.item(head)
             for start in range(0, len(q), _QUERIES):
                 part = range(start, min(start + _QUERIES, len(q)))
                 seen = self.pattern.visible(place, part, range(len(k)), item)
@@ -134,3 +162,8 @@ class Attention:
                 total = np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(float).tiny)
                 out[part.start:part.stop] = weights / total @ values[head // self.group]
         return np.concatenate(output, axis=1)
+
+
+def split(x: NDArray, widths: Sequence[int]) -> list[NDArray]:
+    """Return the features of heads of so many, which are the last axis of an array."""
+    return np.split(x, np.cumsum(widths)[:-1], axis=-1)

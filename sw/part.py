@@ -32,8 +32,8 @@ class Matrix:
 class Part:
     """Makes the instructions for a chunk of blocks and a group of tiles.
 
-    Matrices of inputs and outputs are indexed by tiles, those of weights by blocks. Each tile of
-    outputs in DRAM has place for all blocks from 0 on.
+    Matrices of inputs and outputs are indexed by tiles. Each tile of outputs in DRAM has place for
+    all blocks from 0 on. Blocks of an instruction are encoded alike.
     """
 
     geometry: Geometry
@@ -43,8 +43,10 @@ class Part:
     x_dram: Matrix | None
     """Inputs in DRAM; ``None`` if they are in the scratchpad already."""
     x: Matrix
-    w_dram: Matrix
-    w: Matrix
+    w_dram: int
+    """Word of block 0 of the weights in DRAM; the others follow as the product says."""
+    w: int
+    """Word where block 0 would be in the scratchpad if all were there."""
     c_dram: Matrix | None
     """Outputs in DRAM; ``None`` if they are not stored."""
     c: Drained
@@ -57,7 +59,9 @@ class Part:
 
     def load_weights(self, blocks: range) -> Instruction:
         """Load blocks, each followed by its channel parameters."""
-        return self._load(self.w_dram, self.w, blocks, 0, self.product.block_words)
+        start, words = self._place(blocks)
+        return self._load(Matrix(self.w_dram + start, words), Matrix(self.w + start, words),
+                          range(len(blocks)), 0, words)
 
     def _load(self, dram: Matrix, pool: Matrix, parts: range, offset: int,
               words: int) -> Instruction:
@@ -72,13 +76,18 @@ class Part:
             "words": words,
         })
 
+    def _place(self, blocks: range) -> tuple[int, int]:
+        """Return the words before some blocks, and those of each of them."""
+        first, second = self.product.places[blocks.start:blocks.start + 2]
+        return first, second - first
+
     def fill(self, tiles: range, steps: range, operand: int) -> Instruction:
         """Copy some steps of tiles to the operand buffer, of the first tile to ``operand``."""
         return Instruction(Opcode.FILL, {
             "pool": self.x[tiles.start] + steps.start * self.geometry.step_words,
             "pool_stride": self.x.stride,
             "operand": operand,
-            "stride": self.product.steps,
+            "stride": self.product.stride,
             "count": len(tiles),
             "steps": len(steps),
         })
@@ -87,16 +96,18 @@ class Part:
         """Multiply some steps of blocks and tiles, those of the first tile from ``operand`` on.
 
         The first steps of a product take contexts, all others add to those, and the last ones
-        drain them.
+        drain them. Blocks with lists must have all steps.
         """
+        start, words = self._place(blocks)
+        encoding = self.product.encodings[blocks.start]
         return Instruction(Opcode.MATMUL, {
-            "a": self.w[blocks.start] + steps.start,
-            "a_stride": self.w.stride,
+            "a": self.w + start + steps.start,
+            "a_stride": words,
             "b": operand,
-            "b_stride": self.product.steps,
+            "b_stride": self.product.stride,
             "blocks": len(blocks),
             "tiles": len(tiles),
-            "steps": len(steps),
+            "steps": encoding.steps if encoding.listed else len(steps),
             "c": self.c.at(tiles.start, blocks.start),
             "c_stride": self.c.block,
             "c_tile_stride": self.c.tile,
@@ -104,6 +115,8 @@ class Part:
             "accumulate": steps.start > 0,
             "drain": steps.stop == self.product.steps,
             "layout": self.c.layout,
+            "listed": encoding.listed,
+            "wide": encoding.wide,
         })
 
     def store(self, blocks: range, tiles: range) -> Instruction:

@@ -108,7 +108,7 @@ class Pattern:
         known: dict[tuple[int, int, int], tuple[tuple[tuple[Run, ...], ...], int, int]] = {}
         items, heads = (1, 1) if self.mask is None else self.mask.shape[:2]
         heads = max(heads, 1 if self.bitmap is None else len(self.bitmap))
-        lists, visited, pairs = [], 0, 0
+        lists, visited, pairs = [], 0, []
         for item in range(self.batch):
             length = self.keys if self.lengths is None else self.lengths[item]
             of_item = []
@@ -121,10 +121,10 @@ class Pattern:
                                   sum(count for _, count in each))
                 of_item.append(known[key][0])
                 visited += known[key][1] * (self.heads // heads)
-                pairs += known[key][2] * (self.heads // heads)
+                pairs += [known[key][2]] * (self.heads // heads)
             lists.append(tuple(of_item))
         total = self.batch * self.heads * len(tiles) * -(-self.keys // rows)
-        return Visits(tuple(lists), table.masks(), heads == 1, visited, total, pairs)
+        return Visits(tuple(lists), table.masks(), heads == 1, visited, total, tuple(pairs))
 
     # -- rules -------------------------------------------------------------------------------------
 

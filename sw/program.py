@@ -39,7 +39,7 @@ from .rtl.isa import INSTRUCTION_BYTES, Layout
 __all__ = ["Program", "ProgramFileError", "Slot", "VERSION"]
 
 FORMAT = "heddle-program"
-VERSION = "2"
+VERSION = "3"
 
 
 class ProgramFileError(ValueError):
@@ -82,10 +82,12 @@ class Program:
     tokens_offset : :class:`int` or ``None``
         Where in the image the host keeps the factors of the tokens (float32), if there are any.
     macs, macs_dense : :class:`int`
-        Useful multiply-accumulates, without padding; and with the pairs of queries and keys that
-        no query sees.
+        Useful multiply-accumulates, without padding; and with weights that are pruned, and pairs
+        of queries and keys that no query sees.
     tiles_visited, tiles_total : :class:`int`
         Tiles of queries and keys that attention visits, and that there are.
+    weight_bytes, weight_bytes_dense : :class:`int`
+        Bytes of the weights as they are packed, without their channel parameters; and in INT8.
     scratchpad_bytes : :class:`int`
         Most bytes of the scratchpad that are in use at once.
 
@@ -108,6 +110,8 @@ class Program:
     macs_dense: int
     tiles_visited: int
     tiles_total: int
+    weight_bytes: int
+    weight_bytes_dense: int
     scratchpad_bytes: int
 
     def __post_init__(self) -> None:
@@ -212,7 +216,8 @@ class Program:
                 "name": self.name, "offset": self.offset, "image_bytes": self.image_bytes,
                 "tokens_offset": self.tokens_offset, "macs": self.macs,
                 "macs_dense": self.macs_dense, "tiles_visited": self.tiles_visited,
-                "tiles_total": self.tiles_total,
+                "tiles_total": self.tiles_total, "weight_bytes": self.weight_bytes,
+                "weight_bytes_dense": self.weight_bytes_dense,
                 "scratchpad_bytes": self.scratchpad_bytes,
                 "inputs": described(self.inputs), "outputs": described(self.outputs),
             }),
@@ -258,7 +263,7 @@ class Program:
         def slots(entries: list[dict[str, Any]]) -> dict[str, Slot]:
             return {e["name"]: Slot(
                 Tensor(e["name"], e["tokens"], e["features"]),
-                Form(e["features"], e["heads"], Layout[e["layout"].upper()]),
+                Form(e["features"], tuple(e["heads"]), Layout[e["layout"].upper()]),
                 e["offset"], e["part_bytes"], Scale(tensors[f"scale.{e['name']}"]),
                 tensors.get(f"bias.{e['name']}")) for e in entries}
 
@@ -266,7 +271,8 @@ class Program:
                    tensors["instructions"], tensors["constants"], slots(about["inputs"]),
                    slots(about["outputs"]), about["offset"], about["image_bytes"],
                    about["tokens_offset"], about["macs"], about["macs_dense"],
-                   about["tiles_visited"], about["tiles_total"], about["scratchpad_bytes"])
+                   about["tiles_visited"], about["tiles_total"], about["weight_bytes"],
+                   about["weight_bytes_dense"], about["scratchpad_bytes"])
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:

@@ -222,7 +222,7 @@ def _attention(layer: Attention, x: Array, scales: Mapping[str, Scale],
     Every feature has the scale of its values, over a gain that all of them share.
     """
     q, k, v = (_wide(scales[name]) for name in layer.inputs)
-    values = np.repeat(v.reshape(layer.kv_heads, -1), layer.group, axis=0).ravel()
+    values = v[layer.sources]
     largest = (np.abs(x).max(axis=0) * headroom / values).max()
     gain = min(_LIMIT / largest, _LARGEST_GAIN) if largest else 1.0
     multiplier, shift = golden.quantise_scale(gain)
@@ -238,8 +238,8 @@ def _value_range(layer: Attention, v: Array, output: Array, headroom: float) -> 
     needs more, the values must have more than they need; and the larger the gain, the fewer the
     outputs that have more than they need. The gain is chosen for the least sum of both errors.
     """
-    inner, outer = np.abs(v).max(axis=0) * headroom, np.abs(output).max(axis=0) * headroom
-    outer = outer.reshape(layer.kv_heads, layer.group, -1).max(axis=1).ravel()
+    inner, outer = np.abs(v).max(axis=0) * headroom, np.zeros(v.shape[1])
+    np.maximum.at(outer, layer.sources, np.abs(output).max(axis=0) * headroom)
     some = outer > 0
     if not some.any():
         return inner

@@ -27,10 +27,11 @@ class Report:
     array_cycles: int
     """Cycles in which the array took a step."""
     macs: int
-    """Useful multiply-accumulates that were computed, without any padding: of attention, those of
-    the visible pairs of a query and a key."""
+    """Useful multiply-accumulates that were computed, without any padding: of layers with weights,
+    those of weights that are not pruned, which are those that are not 0 before their quantisation;
+    of attention, those of the visible pairs of a query and a key."""
     macs_dense: int
-    """Multiply-accumulates of the same layers without sparsity, and with all keys visible."""
+    """Multiply-accumulates of the same layers with all weights, and with all keys visible."""
     peak_macs_per_cycle: int
     utilisation: float | None
     """``macs / (cycles · peak_macs_per_cycle)``."""
@@ -45,6 +46,11 @@ class Report:
     """Tiles of queries and keys that attention visits, over all heads."""
     tiles_total: int
     """Tiles of queries and keys that there are."""
+    weight_bytes: int
+    """Bytes of the packed weights, their lists and selectors included, and without the parameters
+    of requantisation."""
+    weight_bytes_dense: int
+    """Bytes of the same weights in dense INT8, without any padding."""
     matches_golden: bool | None
     """Whether every output is equal, bit for bit, to the golden model's; ``None`` if not compared.
     The golden device is compared with the layers computed directly in integers."""
@@ -84,6 +90,8 @@ class Report:
             softmax_rows=g.softmax_rows,
             tiles_visited=program.tiles_visited,
             tiles_total=program.tiles_total,
+            weight_bytes=program.weight_bytes,
+            weight_bytes_dense=program.weight_bytes_dense,
             matches_golden=matches_golden,
             error=error,
             error_int8=error_int8,

@@ -3,12 +3,14 @@
 The order is one in which the results are right if each instruction ends before the next begins.
 Queues and tokens then let everything overlap that can, so what matters is what each queue does
 first. A queue holds few instructions; therefore loads stand before the computation of the part
-before the one that needs them.
+before the one that needs them, and where blocks differ so that each takes instructions of its own,
+loads and products stand in turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections import deque
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .allocator import OperandRing
@@ -26,19 +28,25 @@ _PIECES = 3
 _LEAST_STEPS = 8
 """Steps of a piece that are worth its instructions."""
 
+_RUNS = 8
+"""Most runs of blocks, each with instructions of its own, that each tile meets as it arrives."""
+
+_AHEAD = 4
+"""Loads that stand before the first product of a part: as many as a queue holds."""
+
 
 @dataclass(frozen=True)
 class Buffers:
     """Where the operands of a product lie.
 
-    Inputs are indexed by tiles, weights in DRAM by blocks, weights in the scratchpad by the number
-    of their load, and outputs in DRAM by tiles. Outputs that do not stay in the scratchpad are
-    there indexed by parts.
+    Inputs are indexed by tiles, weights in the scratchpad by the number of their load, and outputs
+    in DRAM by tiles. Outputs that do not stay in the scratchpad are there indexed by parts.
     """
 
     x_dram: Matrix | None
     x: Matrix
-    w_dram: Matrix
+    w_dram: int
+    """Word where the weights start in DRAM."""
     w: Matrix
     c_dram: Matrix | None
     c: Matrix | Drained
@@ -74,14 +82,26 @@ class Schedule:
             part, *_ = parts.pop(0)
             self._start(inputs, part)
         for n, (part, *loads) in enumerate(parts):
+            loaded: list[Instruction] = []
             if n == 0 or not tiling.double:
-                self._load(part, *loads)
+                loaded += self._load(part, *loads)
             if tiling.double and n + 1 < len(parts):
-                self._load(*parts[n + 1])
+                loaded += self._load(*parts[n + 1])
             if tiling.piece == product.steps:
-                self._compute(inputs, part)
+                self._weave(loaded, self._compute(inputs, part))
             else:
-                self._compute_in_pieces(part, tiling.piece)
+                self._weave(loaded, [self._compute_in_pieces(part, tiling.piece)])
+
+    def _weave(self, loads: Sequence[Instruction],
+               products: Sequence[Sequence[Instruction]]) -> None:
+        """Add loads and products in turns; the first loads are those of the products, in order."""
+        added = 0
+        for number, product in enumerate(products):
+            wanted = _AHEAD + max(number, number * len(loads) // len(products))
+            self.program += loads[added:wanted]
+            self.program += product
+            added = max(added, wanted)
+        self.program += loads[added:]
 
     def _parts(self, product: Product, tiling: Tiling, buffers: Buffers,
                ) -> Iterator[tuple[Part, bool, bool]]:
@@ -93,8 +113,7 @@ class Schedule:
                     loads_w = tiles.start == slab.start and (tiling.chunk < product.blocks
                                                              or slab.start == 0)
                     loads += loads_w
-                    w = Matrix(buffers.w[loads - 1] - blocks.start * product.block_words,
-                               product.block_words)
+                    w = buffers.w[loads - 1] - product.places[blocks.start]
                     c = buffers.c
                     if isinstance(c, Matrix):
                         words = product.tile_words
@@ -106,39 +125,45 @@ class Schedule:
                     yield part, loads_w, blocks.start == 0 and buffers.x_dram is not None
                     parts += 1
 
-    def _load(self, part: Part, weights: bool, inputs: bool) -> None:
+    def _load(self, part: Part, weights: bool, inputs: bool) -> list[Instruction]:
         """Load the inputs, all of which are needed first, and then the weights, block by block."""
-        if inputs:
-            self.program.append(part.load_inputs(part.tiles, range(part.product.steps)))
+        loads = [part.load_inputs(part.tiles, range(part.product.steps))] if inputs else []
         if weights:
-            self.program.append(part.load_weights(part.blocks))
+            loads += map(part.load_weights, part.product.runs(part.blocks))
+        return loads
 
-    def _store(self, part: Part, blocks: range, tiles: range) -> None:
-        if part.c_dram is not None:
-            self.program.append(part.store(blocks, tiles))
+    def _store(self, part: Part, blocks: range, tiles: range) -> list[Instruction]:
+        return [] if part.c_dram is None else [part.store(blocks, tiles)]
 
-    def _compute(self, inputs: Hashable, part: Part) -> None:
+    def _compute(self, inputs: Hashable, part: Part) -> list[list[Instruction]]:
         """Multiply a part whose tiles are in the operand buffer, or fit into it."""
-        steps = range(part.product.steps)
+        steps, stride = range(part.product.steps), part.product.stride
         operand = self.operands.find((inputs, part.tiles))
+        fill = []
         if operand is None:
-            operand = self.operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
-            self.program.append(part.fill(part.tiles, steps, operand))
+            operand = self.operands.put((inputs, part.tiles), len(part.tiles) * stride)
+            fill = [part.fill(part.tiles, steps, operand)]
         last = len(part.tiles) - ((inputs, part.tiles) in self.late)
         self.late.discard((inputs, part.tiles))
+        products = []
         for tiles in filter(None, (part.tiles[:last], part.tiles[last:])):
-            place = operand + part.tiles.index(tiles.start) * len(steps)
-            self.program.append(part.matmul(part.blocks, tiles, steps, place))
-            self._store(part, part.blocks, tiles)
+            place = operand + part.tiles.index(tiles.start) * stride
+            products += [[part.matmul(blocks, tiles, steps, place),
+                          *self._store(part, blocks, tiles)]
+                         for blocks in part.product.runs(part.blocks)]
+        products[0] = fill + products[0]
+        return products
 
-    def _compute_in_pieces(self, part: Part, piece: int) -> None:
+    def _compute_in_pieces(self, part: Part, piece: int) -> list[Instruction]:
         """Multiply a part of one tile of which only a piece fits into the operand buffer."""
+        products = []
         for blocks in _cut(part.blocks, self.geometry.ring_contexts):
             for steps in _cut(range(part.product.steps), piece):
-                operand = self.operands.put(None, len(steps))
-                self.program += [part.fill(part.tiles, steps, operand),
-                                 part.matmul(blocks, part.tiles, steps, operand)]
-            self._store(part, blocks, part.tiles)
+                operand = self.operands.put(None, self.geometry.padded_steps(len(steps)))
+                products += [part.fill(part.tiles, steps, operand),
+                             part.matmul(blocks, part.tiles, steps, operand)]
+            products += self._store(part, blocks, part.tiles)
+        return products
 
     def _start(self, inputs: Hashable, part: Part) -> None:
         """Load, multiply and store the first part of a program so that the array waits little.
@@ -147,50 +172,61 @@ class Schedule:
         multiplied with all that is there of the other. There are no stores until the loads are
         ahead of the array. The last block is split, so that little is left to store in the end.
         """
-        product, steps = part.product, range(part.product.steps)
-        operand = self.operands.put((inputs, part.tiles), len(part.tiles) * len(steps))
+        product, steps, stride = part.product, range(part.product.steps), part.product.stride
+        operand = self.operands.put((inputs, part.tiles), len(part.tiles) * stride)
         blocks = part.blocks[:0]
-        results: list[tuple[range, range]] = []
+        results: deque[tuple[range, range]] = deque()
+        most = sum(map(len, list(product.runs(part.blocks))[:_RUNS]))
         for number in range(len(part.tiles)):
             tile, tiles = part.tiles[number:number + 1], part.tiles[:number + 1]
-            self._receive(part, tile, blocks, operand + number * len(steps))
+            self._receive(part, tile, blocks, operand + number * stride)
             if blocks:
                 results.append((blocks, tile))
-            balanced = -(-len(tiles) * product.x_words // product.block_words)
+            balanced = min(most, product.balanced(len(tiles) * product.x_words))
             if arrived := part.blocks[len(blocks):balanced]:
-                self.program += [part.load_weights(arrived),
-                                 part.matmul(arrived, tiles, steps, operand)]
+                for run in product.runs(arrived):
+                    self.program += [part.load_weights(run),
+                                     part.matmul(run, tiles, steps, operand)]
                 results.append((arrived, tiles))
                 blocks = part.blocks[:balanced]
         left = part.blocks[len(blocks):]
         ahead, body, last = left[:len(blocks)], left[len(blocks):-1], left[len(blocks):][-1:]
-        loaded = len(self.program)
-        for arrived in filter(None, (ahead, body)):
-            self.program += [part.load_weights(arrived),
-                             part.matmul(arrived, part.tiles, steps, operand)]
-            results.append((arrived, part.tiles))
-        if ahead and part.c_dram:
-            self.after[len(self.program)] = loaded
-        for arrived, tiles in results:
-            self._store(part, arrived, tiles)
+        loaded = len(self.program) if ahead else None
+        for number, run in enumerate([*product.runs(ahead), *product.runs(body)]):
+            if number > 1:
+                self._flush(part, results, 2, loaded)
+            self.program += [part.load_weights(run), part.matmul(run, part.tiles, steps, operand)]
+            results.append((run, part.tiles))
+        self._flush(part, results, len(results), loaded)
         if last:
             self.program.append(part.load_weights(last))
             for tiles in filter(None, (part.tiles[:-1], part.tiles[-1:])):
-                place = operand + part.tiles.index(tiles.start) * len(steps)
-                self.program.append(part.matmul(last, tiles, steps, place))
-                self._store(part, last, tiles)
+                place = operand + part.tiles.index(tiles.start) * stride
+                self.program += [part.matmul(last, tiles, steps, place),
+                                 *self._store(part, last, tiles)]
+
+    def _flush(self, part: Part, results: deque[tuple[range, range]], number: int,
+               loaded: int | None) -> None:
+        """Store the oldest results, after the end of the load that stands at ``loaded``."""
+        if loaded is not None and part.c_dram:
+            self.after[len(self.program)] = loaded
+        for _ in range(min(number, len(results))):
+            self.program += self._store(part, *results.popleft())
 
     def _receive(self, part: Part, tile: range, blocks: range, operand: int) -> None:
-        """Load and fill a tile and multiply it with the blocks that are there, piece by piece."""
+        """Load and fill a tile and multiply it with the blocks that are there, piece by piece.
+
+        With lists it comes in one piece, as they may visit any of its steps.
+        """
         steps = range(part.product.steps)
         pieces = 1
-        if 0 < len(blocks) <= self.geometry.ring_contexts:
+        if 0 < len(blocks) <= self.geometry.ring_contexts and not part.product.listed:
             pieces = max(1, min(_PIECES, len(steps) // _LEAST_STEPS))
-        for piece in _cut(steps, -(-len(steps) // pieces)):
+        for piece in _cut(steps, self.geometry.padded_steps(-(-len(steps) // pieces))):
             place = operand + piece.start
-            self.program += [part.load_inputs(tile, piece), part.fill(tile, piece, place)]
-            if blocks:
-                self.program.append(part.matmul(blocks, tile, piece, place))
+            self.program += [part.load_inputs(tile, piece), part.fill(tile, piece, place),
+                             *(part.matmul(run, tile, piece, place)
+                               for run in part.product.runs(blocks))]
 
 
 def _cut(whole: range, size: int) -> list[range]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import bisect
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from .formats import Encoding
 from .rtl.geometry import Geometry
 
 __all__ = ["Product", "Tiling", "choose", "least"]
@@ -23,29 +26,70 @@ class Product:
 
     tiles: int
     """Tiles of ``lanes`` tokens."""
-    blocks: int
-    """Blocks of ``rows`` outputs."""
     steps: int
-    """Steps of ``depth`` inputs."""
+    """Steps of ``depth`` inputs of a tile."""
+    stride: int
+    """Steps from one tile to the next in the operand buffer."""
     x_words: int
     """Words of a tile of inputs."""
-    block_words: int
-    """Words of a block of weights with its channel parameters."""
     tile_words: int
     """Words of a drained tile."""
+    encodings: tuple[Encoding, ...]
+    """Of the blocks of ``rows`` outputs."""
+    places: tuple[int, ...]
+    """Words of weights, with their channel parameters, before each block and before their end."""
 
     @classmethod
-    def of(cls, tokens: int, inputs: int, outputs: int, geometry: Geometry) -> Product:
-        """Return the product of ``[tokens, inputs]`` and ``[inputs, outputs]``."""
-        steps = -(-inputs // geometry.depth)
-        return cls(-(-tokens // geometry.lanes), -(-outputs // geometry.rows), steps,
-                   steps * geometry.step_words, steps + geometry.channel_words,
-                   geometry.tile_words)
+    def of(cls, tokens: int, inputs: int, outputs: int, geometry: Geometry,
+           encodings: Sequence[Encoding] | None = None) -> Product:
+        """Return the product of ``[tokens, inputs]`` and ``[inputs, outputs]``, by default with
+        dense weights."""
+        g = geometry
+        steps = -(-inputs // g.depth)
+        encodings = tuple(encodings or (Encoding(steps),) * -(-outputs // g.rows))
+        places = itertools.accumulate((each.words(g) for each in encodings), initial=0)
+        return cls(-(-tokens // g.lanes), steps, g.padded_steps(steps), steps * g.step_words,
+                   g.tile_words, encodings, tuple(places))
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of ``rows`` outputs."""
+        return len(self.encodings)
 
     @property
     def out_words(self) -> int:
         """Words of a tile of outputs, all blocks of it."""
         return self.blocks * self.tile_words
+
+    @property
+    def listed(self) -> bool:
+        """Some blocks have lists, which reach all steps of a tile."""
+        return any(encoding.listed for encoding in self.encodings)
+
+    @property
+    def weight_words(self) -> int:
+        """Words of all blocks."""
+        return self.places[-1]
+
+    @property
+    def array_steps(self) -> int:
+        """Steps of all blocks, for each tile."""
+        return sum(encoding.steps for encoding in self.encodings)
+
+    def chunk_words(self, chunk: int) -> int:
+        """Return the words of the largest chunk of so many blocks."""
+        edges = [*self.places[:-1:chunk], self.weight_words]
+        return max(end - start for start, end in itertools.pairwise(edges))
+
+    def balanced(self, words: int) -> int:
+        """Return the number of blocks, from the first on, that have at least so many words."""
+        return bisect.bisect_left(self.places, words)
+
+    def runs(self, blocks: range) -> Iterator[range]:
+        """Yield some blocks in the largest parts that are encoded alike."""
+        for _, run in itertools.groupby(blocks, key=self.encodings.__getitem__):
+            alike = list(run)
+            yield range(alike[0], alike[-1] + 1)
 
 
 @dataclass(frozen=True)
@@ -76,7 +120,7 @@ class Tiling:
     def words(self, product: Product) -> int:
         """Words of the scratchpad that the buffers take."""
         return (self.x_buffers * self.slab * product.x_words
-                + self.w_buffers * self.chunk * product.block_words
+                + self.w_buffers * product.chunk_words(self.chunk)
                 + self.c_buffers * self.chunk * self.group * product.tile_words)
 
 
@@ -130,13 +174,15 @@ def _candidates(product: Product, geometry: Geometry, buffers: int, inputs_resid
 
 def _operands(product: Product, geometry: Geometry) -> tuple[int, int]:
     """Return the tiles and the steps of them that go into the operand buffer together."""
-    if product.tiles * product.steps <= geometry.operand_steps:
+    if product.tiles * product.stride <= geometry.operand_steps:
         return product.tiles, product.steps
     half = geometry.operand_steps // 2
-    if product.steps <= half:
-        groups = -(-product.tiles // (half // product.steps))
+    if product.stride <= half:
+        groups = -(-product.tiles // (half // product.stride))
         return -(-product.tiles // groups), product.steps
-    return 1, -(-product.steps // -(-product.steps // half))
+    if product.listed:
+        return 1, product.steps
+    return 1, geometry.padded_steps(-(-product.steps // -(-product.steps // half)))
 
 
 def _parts(n: int) -> list[int]:
@@ -150,7 +196,7 @@ def _rank(product: Product, geometry: Geometry, tiling: Tiling,
     slabs = -(-product.tiles // tiling.slab)
     chunks = -(-product.blocks // tiling.chunk)
     groups = -(-product.tiles // tiling.group)
-    weights = product.blocks * product.block_words * (slabs if chunks > 1 else 1)
+    weights = product.weight_words * (slabs if chunks > 1 else 1)
     inputs = product.tiles * product.x_words * (1 + (inputs_again and slabs > 1))
     outputs = product.tiles * product.out_words
     fills = 1
@@ -158,15 +204,15 @@ def _rank(product: Product, geometry: Geometry, tiling: Tiling,
         fills = chunks * -(-tiling.chunk // geometry.ring_contexts)
     elif groups > 1:
         fills = chunks
-    array = product.tiles * product.blocks * product.steps
+    array = product.tiles * product.array_steps
     transfers = weights + inputs + outputs
     port = transfers + fills * product.tiles * product.x_words + outputs
     word = geometry.word_bytes / min(geometry.bandwidth_assumed,
                                      _SHARE * geometry.dma_ports * geometry.dma_bytes)
     # While the first chunk arrives, the array has but one group to multiply it with; and while the
     # other groups arrive, but one chunk.
-    start = (tiling.chunk * max(0, product.block_words * word - tiling.group * product.steps)
-             + (groups - 1) * tiling.group
-             * max(0, product.x_words * word - tiling.chunk * product.steps))
+    steps, words = product.array_steps / product.blocks, product.weight_words / product.blocks
+    start = (tiling.chunk * max(0, words * word - tiling.group * steps)
+             + (groups - 1) * tiling.group * max(0, product.x_words * word - tiling.chunk * steps))
     cycles = max(array, transfers * word, port) + start + _SWITCH * chunks * groups
     return round(cycles), transfers, tiling.words(product)

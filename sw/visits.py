@@ -48,8 +48,13 @@ class Visits:
     """Tiles of the runs, over all items and heads."""
     tiles_total: int
     """Tiles without any pattern, over all items and heads."""
-    pairs: int
-    """Visible pairs of a query and a key, over all items and heads."""
+    head_pairs: tuple[int, ...]
+    """Visible pairs of a query and a key of each head, those of the first item first."""
+
+    @property
+    def pairs(self) -> int:
+        """Visible pairs of a query and a key, over all items and heads."""
+        return sum(self.head_pairs)
 
     def of(self, item: int, head: int, tile: int) -> tuple[Run, ...]:
         """Return the runs of a tile of queries of a head."""

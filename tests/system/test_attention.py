@@ -97,3 +97,23 @@ def test_projections_and_attention_in_one_program(heads, kv_heads, dim, options)
     report = run(lower(quantised, TINY), inputs, quantised=quantised).report
     assert report["matches_golden"]
     assert report["error"] < 0.06
+
+
+@pytest.mark.parametrize(("widths", "values", "causal"), [
+    ([3, 5, 1], [2, 8, 4], True), ([8, 1], [1, 1], False), ([2, 2, 7, 7], [4, 3], False)])
+def test_heads_of_several_widths(widths, values, causal):
+    rng = np.random.default_rng(0)
+    tokens, group = 18, len(widths) // len(values)
+    graph = Graph("uneven")
+    x = graph.input("x", tokens=tokens, features=12)
+    q, k, v = (graph.linear(name, x, rng.normal(size=(size, 12)) / 4) for name, size in (
+        ("q", sum(widths)), ("k", sum(widths[::group])), ("v", sum(values))))
+    o = graph.attention("o", q, k, v, heads=widths, kv_heads=len(values), value_heads=values,
+                        scale=0.4, pattern=Pattern(tokens, tokens, heads=len(widths),
+                                                   causal=causal))
+    graph.output(graph.linear("y", o, rng.normal(size=(12, group * sum(values)))))
+    inputs = {"x": rng.normal(size=(tokens, 12))}
+    quantised = quantise(graph, inputs)
+    report = run(lower(quantised, TINY), inputs, quantised=quantised).report
+    assert report["matches_golden"]
+    assert report["error"] < 0.06

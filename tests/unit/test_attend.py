@@ -7,6 +7,7 @@ import pytest
 from heddle.rtl.compute import Compute
 from heddle.rtl.drain import Route
 from heddle.rtl.isa import Layout, Opcode, Queue, instruction_layout, raw_layout, token
+from heddle.rtl.lists import entry_layout
 from heddle.sim.streams import run_streams
 
 WAIT = token(Queue.FILL, Queue.COMPUTE)
@@ -89,7 +90,9 @@ class Environment:
     def __init__(self, *, ready_after=lambda: 60, ready_every=1, drain_after=20, factor_after=50,
                  tokens=1.0, seed=0):
         self.dut = Compute(pool_bits=14, step_bits=9, contexts=CONTEXTS, slots=SLOTS,
-                           tile_steps=TILE_STEPS, distance=DISTANCE)
+                           tile_steps=TILE_STEPS, distance=DISTANCE,
+                           entry=entry_layout(rows=4, depth=2, steps=16, candidates=1),
+                           channel_words=1)
         self.ready_after, self.ready_every = ready_after, ready_every
         self.drain_after, self.factor_after = drain_after, factor_after
         self.tokens = tokens

@@ -118,6 +118,16 @@ def test_scale():
     assert error(attention(*qkv, scale=0), mean) < 0.01
 
 
+def test_values_of_another_width():
+    q, k, _ = tensors(dim=5)
+    v = tensors(dim=8, seed=1)[2]
+    for values in (v, v[..., :2]):
+        result = attention(q, k, values)
+        assert result.output.shape == (2, 9, values.shape[-1])
+        assert result.report["macs"] == 2 * 9 * 13 * (5 + values.shape[-1])
+        assert error(result, exact(q, k, values)) < 0.03
+
+
 def test_patterns_hide():
     query, key = np.ogrid[:20, :20]
     qkv = tensors(queries=20, keys=20)
@@ -228,8 +238,87 @@ def test_queries_of_another_sequence():
                   for name in graph.inputs})
 
 
+# -- heads of several widths -----------------------------------------------------------------------
+
+def uneven(widths, values, *, group=1, tokens=13, features=12, linear=True, seed=0, **pattern):
+    """As :func:`block`, with heads of any widths; or attention alone, of inputs."""
+    rng = np.random.default_rng(seed)
+    graph = Graph("uneven")
+    sizes = {"q": sum(widths), "k": sum(widths[::group]), "v": sum(values)}
+    if linear:
+        graph.input("x", tokens=tokens, features=features)
+        for name, size in sizes.items():
+            graph.linear(name, "x", rng.normal(size=(size, features)), rng.normal(size=size) / 9)
+    else:
+        for name, size in sizes.items():
+            graph.input(name, tokens=tokens, features=size)
+    o = graph.attention("o", "q", "k", "v", heads=widths, kv_heads=len(values), value_heads=values,
+                        scale=0.3, pattern=Pattern(tokens, tokens, heads=len(widths), **pattern))
+    graph.output(o)
+    if linear:
+        graph.output(graph.linear("y", o, rng.normal(size=(features, group * sum(values)))))
+    return graph, {name: rng.normal(size=(tokens, graph.tensors[name].features)).astype("f4")
+                   for name in graph.inputs}
+
+
+@settings(max_examples=40, deadline=None)
+@given(heads=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=4),
+       group=st.integers(1, 2), tokens=st.integers(1, 24), linear=st.booleans(),
+       causal=st.booleans(), seed=st.integers(0, 99))
+def test_any_heads(heads, group, tokens, linear, causal, seed):
+    keys, values = zip(*heads)
+    graph, inputs = uneven(np.repeat(keys, group), values, group=group, tokens=tokens,
+                           linear=linear, seed=seed, causal=causal)
+    program, _ = check(graph, inputs, seed=seed)
+    pairs = tokens * (tokens + 1) // 2 if causal else tokens ** 2
+    products = tokens * 12 * (sum(keys) * (1 + group) + sum(values) * (1 + group)) if linear else 0
+    assert program.macs == products + group * pairs * (sum(keys) + sum(values))
+    assert program.macs_dense == products + group * tokens ** 2 * (sum(keys) + sum(values))
+
+
+def test_heads_of_several_widths_are_computed_one_by_one():
+    graph, inputs = uneven([3, 1, 5], [2, 7, 4], linear=False)
+    q, k, v = (np.split(inputs[name], cuts, axis=1) for name, cuts in (
+        ("q", [3, 4]), ("k", [3, 4]), ("v", [2, 9])))
+    wanted = np.concatenate([exact(*(x[np.newaxis] for x in head), scale=0.3)[0]
+                             for head in zip(q, k, v)], axis=1)
+    np.testing.assert_allclose(graph.evaluate(inputs)["o"], wanted)
+    quantised = quantise(graph, inputs)
+    assert np.sqrt(np.mean((quantised.infer(inputs, TINY)["o"] - wanted) ** 2)
+                   / np.mean(wanted ** 2)) < 0.03
+
+
+def test_pairs_are_those_of_each_head():
+    mask = np.zeros((2, 13, 13), bool)
+    mask[0, :, :2] = mask[1, :, 5] = True
+    graph, inputs = uneven([3, 7], [5, 1], linear=False, mask=mask)
+    program, _ = check(graph, inputs)
+    assert program.macs == 13 * 2 * (3 + 5) + 13 * 1 * (7 + 1)
+
+
+def test_heads_as_a_number_or_as_widths_are_the_same_program():
+    programs = []
+    for heads in (3, [5, 5, 5]):
+        graph = Graph()
+        for name in "qkv":
+            graph.input(name, tokens=9, features=15)
+        graph.output(graph.attention("o", "q", "k", "v", heads=heads))
+        inputs = {name: np.random.default_rng(0).normal(size=(9, 15)) for name in "qkv"}
+        programs.append(check(graph, inputs)[0])
+    one, other = programs
+    np.testing.assert_array_equal(one.instructions, other.instructions)
+    np.testing.assert_array_equal(one.image(inputs), other.image(inputs))
+
+
+def test_all_heads_of_several_widths_are_one_instruction():
+    graph, inputs = uneven([5, 3, 1], [2, 2, 6], tokens=8)
+    program, _ = check(graph, inputs)
+    attends = [i for i in program.decoded() if i.opcode == Opcode.ATTEND]
+    assert [(i["jobs"], i["steps"], i["blocks"]) for i in attends] == [(3, 3, 2)] * 2
+
+
 def test_program_file(tmp_path):
-    graph, inputs = block(causal=True)
+    graph, inputs = uneven([5, 3], [2, 6], causal=True)
     program, _ = check(graph, inputs)
     program.save(tmp_path / "block")
     loaded = Program.load(tmp_path / "block")
@@ -250,11 +339,14 @@ def test_program_file(tmp_path):
     (lambda o: o.update(q=np.zeros((2, 0, 5))), "Queries must have at least 1 along axis 1, not 0"),
     (lambda o: o.update(k=np.zeros((3, 13, 5)), v=np.zeros((3, 13, 5))),
      "Heads of o must be a multiple of its 3 heads of keys and values, not 2"),
+    (lambda o: o.update(v=np.zeros((1, 13, 5))), "Values must have 2 along axis 0, not 1"),
     (lambda o: o.update(scale=-1.0), "Scale of o must be at least 0 and finite, not -1.0"),
     (lambda o: o.update(window=0), "Window must be at least 1, not 0"),
     (lambda o: o.update(mask=np.ones((9, 12), bool)), "Mask must be [queries, keys] = (9, 13)"),
     (lambda o: o.update(lengths=14), "Length of item 0 must be between 0 and its 13 keys, not 14"),
     (lambda o: o.update(zip("qkv", tensors(dim=9))),
+     "Heads of o must have at most 8 features on tiny, not 9"),
+    (lambda o: o.update(v=np.zeros((2, 13, 9))),
      "Heads of o must have at most 8 features on tiny, not 9"),
     (lambda o: o.update(geometry="huge"), "Geometry must be one of "),
     (lambda o: o.update(device="gpu"), "Device must be one of "),
@@ -288,6 +380,24 @@ def test_graph_refusals():
 
     refuses("Features of q must be a multiple of its 4 heads, not 6",
             lambda g: g.attention("o", "q", "k", "v", heads=4))
+    refuses("Heads of o must have the 6 features of q together, not 5",
+            lambda g: g.attention("o", "q", "k", "v", heads=[2, 3]))
+    refuses("Heads of o must have at least 1 feature each, not [6, 0]",
+            lambda g: g.attention("o", "q", "k", "v", heads=[6, 0]))
+    refuses("Heads of o must have at least 1 feature each, not []",
+            lambda g: g.attention("o", "q", "k", "v", heads=[]))
+    refuses("Heads of keys of o must have the 6 features of k together, not 3",
+            lambda g: g.attention("o", "q", "k", "v", heads=2, kv_heads=1))
+    refuses("Heads 0 and 1 of o share their keys, so they must be equally wide, not 2 and 4",
+            lambda g: g.attention("o", "q", "k", "v", heads=[2, 4], kv_heads=1))
+    refuses("Heads of keys and values of o must be at least 1, not 0",
+            lambda g: g.attention("o", "q", "k", "v", heads=2, kv_heads=0))
+    refuses("Heads of values of o must have the 6 features of v together, not 7",
+            lambda g: g.attention("o", "q", "k", "v", heads=2, value_heads=[3, 4]))
+    refuses("Heads of values of o must be 2, not 3",
+            lambda g: g.attention("o", "q", "k", "v", heads=2, value_heads=[2, 2, 2]))
+    refuses("Scale of o must be given, as its heads have 2 to 4 features",
+            lambda g: g.attention("o", "q", "k", "v", heads=[2, 4]))
     refuses("Heads of o must be at least 1, not 0",
             lambda g: g.attention("o", "q", "k", "v", heads=0))
     refuses("Tensors of o must be 3, not 2", lambda g: g.attention("o", "q", "k", "k"))

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from heddle.rtl.accelerator import Accelerator
 from heddle.rtl.geometry import PRESETS, Geometry, preset
 
 TINY = PRESETS["tiny"]
@@ -91,8 +90,3 @@ def test_the_fingerprint_tells_what_matters_to_a_program():
                         bandwidth_assumed=8).fingerprint == TINY.fingerprint
     others = [TINY.replace(contexts=16), TINY.replace(operand_steps=128), *PRESETS.values()]
     assert len({g.fingerprint for g in others}) == len(others)
-
-
-def test_a_fine_selector_is_refused_until_there_is_one():
-    with pytest.raises(ValueError, match="must have candidates 1, not 4"):
-        Accelerator(TINY.replace(candidates=4))

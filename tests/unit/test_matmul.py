@@ -4,12 +4,14 @@ import random
 
 from heddle.rtl.compute import Compute
 from heddle.rtl.isa import Activation, Layout, Opcode, Queue, instruction_layout, raw_layout, token
+from heddle.rtl.lists import entry_layout
 from heddle.sim.streams import run_streams
 
 WAIT = token(Queue.LOAD, Queue.COMPUTE)
 STORE = token(Queue.COMPUTE, Queue.STORE)
 FREE = token(Queue.COMPUTE, Queue.LOAD)
 DISTANCE = 5
+ENTRY = entry_layout(rows=4, depth=2, steps=16, candidates=1)
 
 
 def instruction(**fields):
@@ -24,7 +26,7 @@ def instruction(**fields):
 def simulate(jobs, *, tokens=1.0, free_after=12, ring=4, seed=0, limit=3000):
     """Return the steps (cycle, a, b, first, last, accumulate, context) and finished segments."""
     dut = Compute(pool_bits=12, step_bits=8, contexts=2 * ring, slots=4, tile_steps=2,
-                  distance=DISTANCE)
+                  distance=DISTANCE, entry=ENTRY, channel_words=3)
     rng = random.Random(seed)
     steps, segments, full = [], [], []
 

@@ -9,10 +9,14 @@ from heddle.rtl.operand import Fill, OperandBuffer
 from heddle.sim.streams import run_streams
 
 
-def test_a_step_is_read_from_all_banks_at_once():
-    dut = OperandBuffer(16, 4, 2, 4)  # words of two vectors, steps of two words
+@pytest.mark.parametrize("candidates", [1, 2, 4])
+@pytest.mark.parametrize("listed", [False, True])
+def test_slots_are_read_at_once_each_at_its_own_address(candidates, listed):
+    dut = OperandBuffer(16, 4, 2, 4, candidates)  # words of two vectors, steps of two words
     rng = random.Random(1)
     words = [rng.randrange(1 << 32) for _ in range(32)]
+    reads = [(step, [rng.randrange((16 - step) // candidates) if listed else 0 for _ in range(4)])
+             for step in range(13)] * 2
     seen = []
 
     async def bench(ctx):
@@ -24,14 +28,21 @@ def test_a_step_is_read_from_all_banks_at_once():
             await ctx.tick()
         ctx.set(dut.write_en, 0)
         await ctx.tick().repeat(2)
-        for cycle in range(16 + OperandBuffer.LATENCY):
-            ctx.set(dut.read_addr, cycle % 16)
+        for cycle, (step, addresses) in enumerate(reads + reads[:OperandBuffer.LATENCY]):
+            ctx.set(dut.read_step, step)
+            ctx.set(dut.read_addresses, addresses)
             if cycle >= OperandBuffer.LATENCY:
                 seen.append(ctx.get(dut.read_data))
             await ctx.tick()
 
+    def vector(step, k):
+        return words[2 * step + k // 2] >> 16 * (k % 2) & 0xffff
+
     run_streams(dut, also=[bench])
-    assert seen == [words[2 * s] | words[2 * s + 1] << 32 for s in range(16)]
+    assert seen == [
+        sum(vector((step // candidates + addresses[k]) * candidates + c, k)
+            << 16 * (k * candidates + c) for k in range(4) for c in range(candidates))
+        for step, addresses in reads]
 
 
 def instruction(**fields):

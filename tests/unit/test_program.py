@@ -102,7 +102,7 @@ def rewrite(path, change):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda m, t: m.update(format="onnx"), "must have the format 'heddle-program', not 'onnx'"),
     (lambda m, t: m.pop("format"), "must have the format 'heddle-program', not None"),
-    (lambda m, t: m.update(version="0"), "must be of version 2, not 0; compile the graph again"),
+    (lambda m, t: m.update(version="0"), "must be of version 3, not 0; compile the graph again"),
     (lambda m, t: t.pop("instructions"), "must describe a whole program, and it does not (KeyErr"),
     (lambda m, t: t.pop("scale.x"), "(KeyError: 'scale.x')"),
     (lambda m, t: t.update(instructions=t["instructions"][:, :63].copy()),

@@ -1,0 +1,118 @@
+"""Reads runs of small fields that lie packed in pool words, one field a cycle."""
+
+from __future__ import annotations
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .fifo import StreamFifo
+from .scratchpad import PoolReader
+
+__all__ = ["FieldReader", "field_layout", "fields_layout"]
+
+
+def fields_layout(pool_bits: int, sizes: int) -> data.StructLayout:
+    """A run of fields: ``steps`` of them from word ``addr`` on, of the size numbered ``size``."""
+    return data.StructLayout({"addr": pool_bits, "steps": 16, "size": range(sizes)})
+
+
+def field_layout(bits: int, sizes: int) -> data.StructLayout:
+    """A field, with what follows it above its own bits, and whether it is the first of its run."""
+    return data.StructLayout({"bits": bits, "size": range(sizes), "first": 1})
+
+
+class FieldReader(wiring.Component):
+    """Hands out the fields of runs, one a cycle across words and runs.
+
+    Fields lie in words from the lowest bits up; a run starts with a word. Requests run ahead by as
+    many words as the queue holds.
+
+    Parameters
+    ----------
+    sizes : tuple of :class:`int`
+        Bits that a field may have; powers of two of which each divides a word.
+    words : :class:`int`
+        Words that wait at most.
+    pool_bits, word_bits : :class:`int`
+        Widths of a pool address and of a pool word.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(fields_layout(...)))`
+        Runs, of at least one field.
+    pool : :py:`Out(PoolReader(pool_bits, word_bits))`
+    o : :py:`Out(stream.Signature(field_layout(...)))`
+    ending : :py:`Out(1)`
+        High for one cycle for each run: the last word has come to the front, and from the next
+        cycle on the fields that are left of the run come without a pause as they are taken.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], *, words: int, pool_bits: int, word_bits: int):
+        self.sizes = sizes
+        self.words = words
+        self.word_bits = word_bits
+        super().__init__({
+            "i":      In(stream.Signature(fields_layout(pool_bits, len(sizes)))),
+            "pool":   Out(PoolReader(pool_bits, word_bits)),
+            "o":      Out(stream.Signature(field_layout(max(sizes), len(sizes)))),
+            "ending": Out(1),
+        })
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        most = self.word_bits // min(self.sizes)
+        part = data.StructLayout({"steps": range(most + 1), "size": range(len(self.sizes)),
+                                  "first": 1, "last": 1})
+        m.submodules.parts = parts = StreamFifo(part, depth=self.words)
+        m.submodules.words = words = StreamFifo(unsigned(self.word_bits), depth=self.words)
+        loads = self._unpack(m, parts.o, words.o)
+        self._request(m, parts.i, loads)
+        m.d.comb += [words.i.valid.eq(self.pool.valid), words.i.payload.eq(self.pool.data)]
+        return m
+
+    def _request(self, m: Module, part: stream.Interface, loads: Value) -> None:
+        """Ask for the words of runs, and note how many fields of what size each will have."""
+        request = self.pool.request
+        left, size, first = Signal(16), Signal.like(self.i.p.size), Signal()
+        room = Signal(range(self.words + 1), init=self.words)
+        asked, last = Signal(), Signal()
+        full = Array(self.word_bits // bits for bits in self.sizes)[size]
+        m.d.comb += [
+            request.valid.eq(left.any() & room.any()),
+            asked.eq(request.valid & request.ready),
+            last.eq(left <= full),
+            self.i.ready.eq((left == 0) | asked & last),
+            part.valid.eq(asked),
+            part.p.steps.eq(Mux(last, left, full)),
+            part.p.size.eq(size), part.p.first.eq(first), part.p.last.eq(last),
+        ]
+        m.d.sync += room.eq(room + loads - asked)
+        with m.If(asked):
+            m.d.sync += [request.p.eq(request.p + 1), first.eq(0),
+                         left.eq(Mux(last, 0, left - full))]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [request.p.eq(self.i.p.addr), left.eq(self.i.p.steps),
+                         size.eq(self.i.p.size), first.eq(1)]
+
+    def _unpack(self, m: Module, part: stream.Interface, word: stream.Interface) -> Value:
+        """Shift the fields out of words; return whether another word is taken."""
+        shifted = Signal(self.word_bits, reset_less=True)
+        left = Signal.like(part.p.steps)
+        field = Signal.like(self.o.p, reset_less=True)
+        loads = Signal()
+        m.d.comb += [
+            self.o.valid.eq(left.any()),
+            self.o.p.eq(field), self.o.p.bits.eq(shifted),
+            # What is known of a word is there before the word.
+            loads.eq(word.valid & ((left == 0) | (left == 1) & self.o.ready)),
+            part.ready.eq(loads), word.ready.eq(loads),
+            self.ending.eq(loads & part.p.last),
+        ]
+        with m.If(loads):
+            m.d.sync += [shifted.eq(word.payload), left.eq(part.p.steps),
+                         field.size.eq(part.p.size), field.first.eq(part.p.first)]
+        with m.Elif(self.o.valid & self.o.ready):
+            m.d.sync += [shifted.eq(Array(shifted >> bits for bits in self.sizes)[field.size]),
+                         left.eq(left - 1), field.first.eq(0)]
+        return loads
