@@ -25,8 +25,9 @@ def tile_layout(pool_bits: int, contexts: int) -> data.StructLayout:
 
     ``channels`` is the address of the requantisation parameters of its rows, or of its mask, if
     ``masked``: bit ``row · lanes + lane`` of the word is 1 for a score that counts. ``c``,
-    ``part_stride``, ``layout`` and ``give`` are as in the MATMUL instruction; the softmax has no
-    use for them. ``begin`` and ``end`` mark the first and last tile of a job on its route.
+    ``part_stride``, ``layout``, ``activation`` and ``give`` are as in the MATMUL instruction; the
+    softmax has no use for them. ``begin`` and ``end`` mark the first and last tile of a job on its
+    route.
     """
     return data.StructLayout({**leaving_layout(contexts).members,
                               **target_layout(pool_bits).members, "channels": pool_bits})
@@ -263,15 +264,18 @@ class Drain(wiring.Component):
         start = delay(m, left.valid, lead, name="lanes_start", reset_less=False)
         factor = delay(m, left.tile.route == Route.FACTOR, lead, name="lanes_factor")
         end = delay(m, left.tile.end, lead, name="lanes_end")
+        applied = delay(m, left.tile.activation, lead, name="lanes_activation")
 
         # The rows are at the lanes one cycle and the buffer's latency after start. So must be their
         # channels; or the tile's job, which stays until the rows of the next tile come.
         to_row = delay(m, Cat(start, start & factor, start & factor & end), RowBuffer.LATENCY,
                        name="to_row", reset_less=False)
+        applied = delay(m, applied, RowBuffer.LATENCY, name="applied")
         by_factor, job, next_job = Signal(), Signal.like(lanes.row.job), Signal.like(lanes.row.job)
+        activation = Signal.like(lanes.row.activation)
         with m.If(to_row[0]):
             m.d.sync += [by_factor.eq(to_row[1]), job.eq(next_job),
-                         next_job.eq(next_job + to_row[2])]
+                         next_job.eq(next_job + to_row[2]), activation.eq(applied)]
         to_channels = 1 + RowBuffer.LATENCY - ChannelBuffer.LATENCY
         to_last = 1 + RowBuffer.LATENCY + lanes.latency + self.rows - 1
         m.d.comb += [
@@ -283,6 +287,7 @@ class Drain(wiring.Component):
             lanes.row.channel.eq(channels.o),
             lanes.row.factor.eq(by_factor),
             lanes.row.job.eq(job),
+            lanes.row.activation.eq(activation),
             Cat(lanes.factors).eq(Cat(self.factors)),
             lanes.factor_valid.eq(self.factor_valid),
             writer.i.eq(lanes.o),

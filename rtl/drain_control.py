@@ -48,13 +48,15 @@ softmax_layout = data.StructLayout({
 """
 
 
-lanes_layout = data.StructLayout({"route": 2, "end": 1})
-"""What the lanes are told of a tile: its ``route``, and if it is the last of its job."""
+lanes_layout = data.StructLayout({"route": 2, "end": 1, "activation": 2})
+"""What the lanes are told of a tile: its ``route``, if it is the last of its job, and which
+``activation`` to apply to it; ``NONE`` with the route ``FACTOR``."""
 
 
 def leaving_layout(contexts: int) -> data.StructLayout:
-    """A tile that is to leave: its ``context`` and ``route``, and what the softmax is told."""
-    return data.StructLayout({"context": range(contexts), "route": 2, **softmax_layout.members})
+    """A tile that is to leave: its ``context``, and what softmax and lanes are told."""
+    return data.StructLayout({"context": range(contexts), **softmax_layout.members,
+                              **lanes_layout.members})
 
 
 class DrainControl(wiring.Component):

@@ -13,8 +13,8 @@ from amaranth.hdl import unsigned
 from amaranth.lib import data
 
 __all__ = ["FORMATS", "INSTRUCTION_BYTES", "MAX_FEATURES", "NO_TOKEN", "POSTS", "TOKENS", "WAITS",
-           "Layout", "Opcode", "Queue", "header_layout", "instruction_layout", "queue_layout",
-           "raw_layout", "token", "token_name"]
+           "Activation", "Layout", "Opcode", "Queue", "header_layout", "instruction_layout",
+           "queue_layout", "raw_layout", "token", "token_name"]
 
 INSTRUCTION_BYTES = 64
 """Bytes of every instruction."""
@@ -74,6 +74,19 @@ class Layout(enum.IntEnum):
     """Blocks of ``rows`` tokens: the tile becomes a later product's A, tokens as outputs."""
     TRANSPOSED = 2
     """Transposed block: the tile becomes a later product's A, tokens as ``k``."""
+
+
+class Activation(enum.IntEnum):
+    """What the drain applies to each value of a tile before it becomes an INT8 result."""
+
+    NONE = 0
+    """``x``"""
+    RELU = 1
+    """``x`` if it is positive, otherwise 0."""
+    GELU = 2
+    """``x·Φ(x)``, with the distribution function of the normal distribution."""
+    SILU = 3
+    """``x·σ(x)``, with the logistic function."""
 
 
 NO_TOKEN = 0
@@ -165,6 +178,7 @@ FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
         "accumulate":    (1, "Add to the contexts that an undrained instruction before this left."),
         "drain":         (1, "Requantise and store the tiles; otherwise they stay in contexts."),
         "layout":        (2, "How the drain lays a tile into words (:class:`Layout`)."),
+        "activation":    (2, "What the drain applies to the values (:class:`Activation`)."),
         "listed":        (1, "Each block has a list of the steps of B that its slots visit."),
         "wide":          (1, "Gaps in the lists have 8 bits instead of 4."),
     },

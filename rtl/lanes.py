@@ -17,14 +17,18 @@ channel_layout = data.StructLayout({
     "bias":       signed(32),
     "multiplier": unsigned(17),
     "shift":      unsigned(6),
-    "unused":     unsigned(9),
+    "gate_shift": unsigned(4),
+    "unused":     unsigned(5),
 })
 """The 8 bytes of requantisation parameters of an output channel, as they lie in the scratchpad.
 
 ``bias``
     Added to the accumulator.
 ``multiplier``, ``shift``
-    The scale is ``multiplier / 2^(shift + 1)``.
+    The scale is ``multiplier / 2^(shift + 1)``; with an activation, ``multiplier / 2^shift`` to
+    1/256 of an output step.
+``gate_shift``
+    With an activation, its gate moves on by an index every ``2^gate_shift`` of these.
 """
 
 factor_layout = data.StructLayout({
@@ -39,8 +43,12 @@ factor_layout = data.StructLayout({
 
 
 def row_layout(jobs: int) -> data.StructLayout:
-    """How to scale a row: by its ``channel``, or if ``factor``, by the factors of ``job``."""
-    return data.StructLayout({"channel": channel_layout, "factor": 1, "job": range(jobs)})
+    """How to scale a row: by its ``channel``, or if ``factor``, by the factors of ``job``.
+
+    ``activation`` is what to apply; ``NONE`` if ``factor``.
+    """
+    return data.StructLayout({"channel": channel_layout, "activation": 2, "factor": 1,
+                              "job": range(jobs)})
 
 
 def store_layout(jobs: int) -> data.StructLayout:
@@ -105,6 +113,10 @@ class LanePair(wiring.Component):
               in zip(write.data, self.factors, strict=True)),
             read.addr.eq(row.job),
         ]
+        gate_shifts = [delay(m, row.channel.gate_shift[low:low + 2],
+                             Requantiser.GATE_DELAY - 1 + stage, name=f"gate_shift_{low}")
+                       for stage, low in enumerate((2, 0))]
+        activation = delay(m, row.activation, Requantiser.ACTIVATION_DELAY - 1, name="activation")
         for n in range(2):
             m.submodules[f"lane_{n}"] = lane = Requantiser()
             # Both scales meet here, one cycle before the multiplication takes its own.
@@ -120,6 +132,8 @@ class LanePair(wiring.Component):
                 lane.factor.eq(self.row.factor),
                 lane.multiplier.eq(scale.multiplier),
                 *(port.eq(shift) for port, shift in zip(lane.shift, shifts, strict=True)),
+                *(port.eq(shift) for port, shift in zip(lane.gate_shift, gate_shifts, strict=True)),
+                lane.activation.eq(activation),
                 self.o.word_select(n, 8).eq(lane.o),
             ]
         return m

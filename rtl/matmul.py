@@ -101,8 +101,8 @@ class Segmenter(wiring.Component):
                     segment.listed.eq(job.listed),
                     segment.fresh.eq(fresh), segment.accumulate.eq(job.accumulate),
                     segment.drain.eq(job.drain), segment.route.eq(Route.REQUANTISE),
-                    segment.layout.eq(job.layout), segment.part_stride.eq(job.c_part_stride),
-                    held.eq(first),
+                    segment.layout.eq(job.layout), segment.activation.eq(job.activation),
+                    segment.part_stride.eq(job.c_part_stride), held.eq(first),
                 ]
                 with m.If(fresh):
                     m.d.sync += first.eq(self.head)

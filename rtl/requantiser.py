@@ -1,4 +1,4 @@
-"""Requantisation of a lane: bias or rounding, multiplication, shift and saturation."""
+"""Requantisation of a lane: bias or rounding, scale, activation and saturation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .activation import FRACTION_BITS, GATE_BITS, INDICES, VALUE_BITS, GateTable
 from .delay import delay
 
 __all__ = ["FACTOR_ROUND", "FACTOR_SHIFT", "SUM_BITS", "Requantiser"]
@@ -24,10 +25,14 @@ class Requantiser(wiring.Component):
     """One lane: ``(i + bias)·multiplier / 2^(shift+1)``, ties away from zero, within ±127.
 
     The sum saturates to :data:`SUM_BITS` bits first. With ``factor`` it is
-    ``(i + FACTOR_ROUND) >> FACTOR_SHIFT`` instead. A value is accepted each cycle; its result
-    follows :attr:`LATENCY` cycles later. The multiplication takes one DSP with all its registers:
-    subtracting 1 from a negative product (port C) makes rounding half up one half away from zero.
-    The shift drops to the 9 bits that decide the result in three steps of 4:1 multiplexers.
+    ``(i + FACTOR_ROUND) >> FACTOR_SHIFT`` instead. With an activation, ``multiplier / 2^shift`` is
+    the scale to a value with :data:`~.activation.FRACTION_BITS`, which its gate then multiplies; no
+    activation is a gate of 1/2 for a value in halves of a step.
+
+    A value is accepted each cycle; its result follows :attr:`LATENCY` cycles later. Each of the two
+    multiplications takes one DSP with all its registers: subtracting 1 from a negative product
+    (port C) makes rounding half up one half away from zero, and adding a half to the second one
+    rounds. Shifts are steps of 4:1 multiplexers.
 
     Members
     -------
@@ -40,12 +45,19 @@ class Requantiser(wiring.Component):
     shift : :py:`In(2).array(3)`
         Bits 5:4, 3:2 and 1:0 of the shift; item ``n`` is :attr:`SHIFT_DELAY` + ``n`` cycles after
         ``i``.
+    gate_shift : :py:`In(2).array(2)`
+        Bits 3:2 and 1:0 of the shift from the value to the index of its gate; item ``n`` is
+        :attr:`GATE_DELAY` + ``n`` cycles after ``i``.
+    activation : :py:`In(Activation)`
+        :attr:`ACTIVATION_DELAY` cycles after ``i``.
     o : :py:`Out(signed(8))`
     """
 
     MULTIPLIER_DELAY = 2
     SHIFT_DELAY = 5
-    LATENCY = 10
+    GATE_DELAY = 8
+    ACTIVATION_DELAY = 10
+    LATENCY = 15
 
     def __init__(self) -> None:
         super().__init__({
@@ -54,23 +66,20 @@ class Requantiser(wiring.Component):
             "factor":     In(1),
             "multiplier": In(17),
             "shift":      In(2).array(3),
+            "gate_shift": In(2).array(2),
+            "activation": In(2),
             "o":          Out(signed(8)),
         })
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        value, over = self._shift(m, self._product(m))
-        rounded = Signal(signed(9), reset_less=True)
-        lost, negative = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += [
-            rounded.eq((value >> 1) + value[0]),
-            lost.eq(over),
-            negative.eq(value[-1]),
-        ]
+        value, over = _shifted(m, self._product(m), self.shift, VALUE_BITS, name="value")
+        product = self._gated(m, value, over)
+        y = product[FRACTION_BITS + GATE_BITS:].as_signed()
         o = Signal.like(self.o, reset_less=True)
-        m.d.sync += o.eq(rounded)
-        with m.If(lost | (rounded == 128) | (rounded == -128)):
-            m.d.sync += o.eq(Mux(negative, -127, 127))
+        m.d.sync += o.eq(y)
+        with m.If(~_fits(y, 8) | (y[:8] == 0x80)):
+            m.d.sync += o.eq(Mux(y[-1], -127, 127))
         m.d.comb += self.o.eq(o)
         return m
 
@@ -102,23 +111,57 @@ class Requantiser(wiring.Component):
         ]
         return p
 
-    def _shift(self, m: Module, value: Value) -> tuple[Value, Value]:
-        """Return the shifted value in 9 bits, and whether it needs more: three cycles.
+    def _gated(self, m: Module, value: Value, over: Value) -> Signal:
+        """Return the product of a value and its gate, and a half: six cycles."""
+        m.submodules.table = table = GateTable()
+        index, beyond = _shifted(m, value, self.gate_shift, INDICES.bit_length(), over=over,
+                                 name="index")
+        m.d.comb += [
+            table.index.eq(index),
+            table.over.eq(beyond),
+            table.activation.eq(self.activation),
+        ]
+        largest = (1 << (VALUE_BITS - 1)) - 1
+        within = Signal(signed(VALUE_BITS), reset_less=True)
+        m.d.sync += within.eq(Mux(over, Mux(value[-1], ~largest, largest), value))
+        a = delay(m, within, len(self.gate_shift) + GateTable.LATENCY - 1, name="within")
+        width = VALUE_BITS + len(table.gate)
+        gated, rounded = (Signal(signed(width), name=name, reset_less=True)
+                          for name in ("gated", "rounded"))
+        m.d.sync += [
+            gated.eq(a * table.gate),
+            rounded.eq(gated + (1 << FRACTION_BITS + GATE_BITS - 1)),
+        ]
+        return rounded
 
-        The sign bit is right in any case.
-        """
-        over: Value = Const(0)
-        for select, unit in zip(self.shift, (16, 4, 1), strict=True):
-            sign, bits = value[-1], 9 + (unit - 1)  # what later steps shift out stays, too
-            value, before = Signal(signed(bits), name=f"shifted_{unit}", reset_less=True), value
-            over, lost = Signal(name=f"over_{unit}", reset_less=True), over
-            with m.Switch(select):
-                for n in range(4):
-                    shifted = before >> n * unit
-                    with m.Case(n):
-                        m.d.sync += [value.eq(Cat(shifted[:bits - 1], sign)),
-                                     over.eq(lost | ~_fits(shifted, bits))]
-        return value, over
+
+def _shifted(m: Module, value: Value, digits, width: int, *, over: Value | int = 0,
+             name: str) -> tuple[Value, Value]:
+    """Return a value shifted right, and whether it needs more bits: a cycle for each digit.
+
+    Parameters
+    ----------
+    value : :class:`~amaranth.hdl.Value`
+        Signed.
+    digits : sequence of :class:`~amaranth.hdl.Value`
+        The shift in base 4, most significant digit first, each a cycle after the one before.
+    width : :class:`int`
+        Bits of the result. Its sign is right even if they are too few.
+    over : :class:`~amaranth.hdl.Value`
+        Whether ``value`` itself needed more bits.
+    """
+    for n, digit in enumerate(digits):
+        unit = 4 ** (len(digits) - 1 - n)
+        sign, bits = value[-1], width + (unit - 1)  # what later steps shift out stays, too
+        value, before = Signal(signed(bits), name=f"{name}_{unit}", reset_less=True), value
+        over, lost = Signal(name=f"{name}_over_{unit}", reset_less=True), over
+        with m.Switch(digit):
+            for shift in range(4):
+                shifted = before >> shift * unit
+                with m.Case(shift):
+                    m.d.sync += [value.eq(Cat(shifted[:bits - 1], sign)),
+                                 over.eq(lost | ~_fits(shifted, bits))]
+    return value, over
 
 
 def _fits(value: Value, width: int) -> Value:

@@ -47,6 +47,7 @@ def segment_layout(pool_bits: int, step_bits: int, context_bits: int) -> data.St
         "part_stride":      pool_bits,
         "channels":         pool_bits,
         "layout":           2,
+        "activation":       2,
         "multiplier":       17,
         "multiplier_shift": 2,
         "gain":             17,

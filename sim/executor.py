@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..assembler import Instruction, decode
 from ..footprint import Access, Space, footprint
 from ..rtl.geometry import Geometry
-from ..rtl.isa import INSTRUCTION_BYTES, TOKENS, Layout, Opcode, Queue, token_name
+from ..rtl.isa import INSTRUCTION_BYTES, TOKENS, Activation, Layout, Opcode, Queue, token_name
 from . import attention, golden, norm
 
 __all__ = ["Deadlock", "Executor", "ProgramError", "Totals", "execute"]
@@ -242,8 +242,8 @@ class Executor:
         if not i["drain"]:
             self._contexts[contexts] = tiles
             return
-        bias, multiplier, shift = golden.unpack_channels(a[i["steps"]:][:g.channel_words])
-        drained = golden.requantise(tiles, bias, multiplier, shift)
+        channels = golden.unpack_channels(a[i["steps"]:][:g.channel_words])
+        drained = golden.requantise(tiles, *channels, Activation(i["activation"]))
         self._write(accesses[2], block, golden.lay_tile(drained, Layout(i["layout"]), g.depth))
 
     def _visited(self, i: Instruction, a: NDArray[np.int8], steps: NDArray[np.int64],

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..rtl.isa import Layout
+from ..rtl.isa import Activation, Layout
 from ..rtl.lanes import SUM_BITS, channel_layout
+from .activation import activate
 
 __all__ = ["lay_tile", "matmul", "pack_blocks", "pack_channels", "pack_list", "pack_vectors",
            "pick_tile", "quantise_scale", "requantise", "tile_addresses", "unpack_blocks",
@@ -47,27 +48,31 @@ def matmul(a: ArrayLike, b: ArrayLike) -> NDArray[np.int32]:
     return total
 
 
-def requantise(acc: ArrayLike, bias: ArrayLike, multiplier: ArrayLike,
-               shift: ArrayLike) -> NDArray[np.int8]:
+def requantise(acc: ArrayLike, bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike,
+               gate_shift: ArrayLike = 0,
+               activation: Activation = Activation.NONE) -> NDArray[np.int8]:
     """Return ``(acc + bias)·multiplier / 2^(shift+1)``, ties away from zero, within ±127.
 
-    The sum of accumulator and bias saturates to 27 bits first.
+    The sum of accumulator and bias saturates to 27 bits first. With an activation it is this of
+    ``(acc + bias)·multiplier / 2^(shift+8)``; see :func:`~heddle.sim.activation.activate`.
 
     Parameters
     ----------
     acc : array of int32, shape ``[..., outputs, tokens]``
-    bias, multiplier, shift : array of int, shape ``[..., outputs]``
+    bias, multiplier, shift, gate_shift : array of int, shape ``[..., outputs]``
         Parameters of each output channel.
 
     Returns
     -------
     array of int8, shape ``[..., outputs, tokens]``
     """
-    bias, multiplier, shift = (np.asarray(p, np.int64)[..., np.newaxis]
-                               for p in (bias, multiplier, shift))
+    bias, multiplier, shift, gate_shift = (np.asarray(p, np.int64)[..., np.newaxis]
+                                           for p in (bias, multiplier, shift, gate_shift))
     limit = 1 << (SUM_BITS - 1)
     product = np.clip(np.asarray(acc, np.int64) + bias, -limit, limit - 1) * multiplier
     halves = (product - (product < 0)) >> shift
+    if activation != Activation.NONE:
+        return activate(halves, gate_shift, activation)
     return np.clip((halves + 1) >> 1, -127, 127).astype(np.int8)
 
 
@@ -106,14 +111,15 @@ def quantise_scale(scale: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 # -- channel parameters ----------------------------------------------------------------------------
 
-def pack_channels(bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[np.uint8]:
+def pack_channels(bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike,
+                  gate_shift: ArrayLike = 0) -> NDArray[np.uint8]:
     """Return the requantisation parameters as they lie after the data words of a block.
 
     Little-endian, as in :data:`~heddle.rtl.lanes.channel_layout`.
 
     Parameters
     ----------
-    bias, multiplier, shift : array of int, shape ``[...]``
+    bias, multiplier, shift, gate_shift : array of int, shape ``[...]``
 
     Returns
     -------
@@ -124,8 +130,9 @@ def pack_channels(bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> N
     ValueError
         If a parameter does not fit its field.
     """
-    packed = np.zeros(np.broadcast(bias, multiplier, shift).shape, np.int64)
-    for name, given in ("bias", bias), ("multiplier", multiplier), ("shift", shift):
+    packed = np.zeros(np.broadcast(bias, multiplier, shift, gate_shift).shape, np.int64)
+    for name, given in (("bias", bias), ("multiplier", multiplier), ("shift", shift),
+                        ("gate_shift", gate_shift)):
         offset, width = _FIELDS[name]
         low = -2 ** (width - 1) if name == "bias" else 0
         values = np.asarray(given, np.int64)
@@ -138,8 +145,8 @@ def pack_channels(bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> N
 
 
 def unpack_channels(packed: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64],
-                                                        NDArray[np.int64]]:
-    """Return bias, multiplier and shift of the channels in some bytes.
+                                                        NDArray[np.int64], NDArray[np.int64]]:
+    """Return bias, multiplier, shift and gate shift of the channels in some bytes.
 
     Parameters
     ----------
@@ -147,13 +154,13 @@ def unpack_channels(packed: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArr
 
     Returns
     -------
-    bias, multiplier, shift : array of int, shape ``[channels]``
+    bias, multiplier, shift, gate_shift : array of int, shape ``[channels]``
     """
     values = np.ascontiguousarray(packed, np.uint8).reshape(-1, channel_layout.size // 8)
     numbers = values.view("<i8")[:, 0]
-    multiplier, shift = (numbers >> _FIELDS[name][0] & 2 ** _FIELDS[name][1] - 1
-                         for name in ("multiplier", "shift"))
-    return numbers.astype(np.int32), multiplier, shift
+    multiplier, shift, gate_shift = (numbers >> _FIELDS[name][0] & 2 ** _FIELDS[name][1] - 1
+                                     for name in ("multiplier", "shift", "gate_shift"))
+    return numbers.astype(np.int32), multiplier, shift, gate_shift
 
 
 # -- operands --------------------------------------------------------------------------------------

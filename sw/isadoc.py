@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .rtl import isa
-from .rtl.isa import FORMATS, INSTRUCTION_BYTES, Layout, Opcode, Queue, header_layout
+from .rtl.isa import FORMATS, INSTRUCTION_BYTES, Activation, Layout, Opcode, Queue, header_layout
 
 __all__ = ["document"]
 
@@ -52,7 +52,7 @@ for m in range(blocks):
             A = pool[a + (m mod a_ring)·a_stride + s]
             n[p][i] = visit[s][p][i] if listed else s        which step of B, p < depth, i < rows
             sums[i][j] += Σp A[p][i]·operand[b + t·b_stride + n[p][i]][p][j]
-        if drain: tile at c + m·c_stride + t·c_tile_stride = requantise(sums)
+        if drain: tile at c + m·c_stride + t·c_tile_stride = activation(requantise(sums))
         else:     context = sums
 """,
     Opcode.STORE: _TRANSFER.format(f"{_DRAM} = {_POOL}"),
@@ -185,7 +185,11 @@ def document() -> str:
     parts += ["## Layouts of a drained tile\n",
               _table(("value", "layout", "meaning"),
                      ((layout.value, layout.name, " ".join(enums["Layout"][layout.name].split()))
-                      for layout in Layout))]
+                      for layout in Layout)),
+              "## Activations\n",
+              _table(("value", "activation", "meaning"),
+                     ((activation.value, activation.name, enums["Activation"][activation.name])
+                      for activation in Activation))]
     return "\n".join(parts)
 
 

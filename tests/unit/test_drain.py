@@ -11,7 +11,7 @@ from amaranth.sim import Simulator
 
 from heddle.rtl.channels import ChannelBuffer, MaskBuffer
 from heddle.rtl.drain import Drain, Route
-from heddle.rtl.isa import Layout
+from heddle.rtl.isa import Activation, Layout
 from heddle.rtl.lanes import Lanes
 from heddle.rtl.requantiser import FACTOR_ROUND, FACTOR_SHIFT
 from heddle.rtl.rowbuffer import RowBuffer
@@ -33,7 +33,7 @@ class Tile:
     """A tile with random contents and where it should go."""
 
     def __init__(self, rng, sizes, route=Route.REQUANTISE, layout=Layout.VECTORS, *, masked=False,
-                 begin=False, end=False, job=0, block=0, give=0):
+                 begin=False, end=False, job=0, block=0, give=0, activation=Activation.NONE):
         rows, lanes, depth = sizes
         self.rng = rng
         self.route, self.masked, self.end, self.job, self.block = route, masked, end, job, block
@@ -43,7 +43,7 @@ class Tile:
             ("c", POOL_BITS), ("part_stride", POOL_BITS), ("channels", POOL_BITS - 1),
             ("multiplier", 17), ("multiplier_shift", 2), ("gain", 17), ("gain_shift", 6))}
         self.payload |= {"route": int(route), "masked": masked, "begin": begin, "end": end,
-                         "layout": int(layout), "give": give}
+                         "layout": int(layout), "give": give, "activation": int(activation)}
         self.written, self.mask = [], (1 << rows * lanes) - 1
         if route == Route.SOFTMAX:
             if masked:
@@ -52,11 +52,12 @@ class Tile:
                 self.mask &= int.from_bytes(word, "little")
             return
         if route == Route.REQUANTISE:
+            shift = 18 if activation == Activation.NONE else 11
             channels = (rng.integers(-1000, 1000, rows), rng.integers(0, 1 << 17, rows),
-                        rng.integers(18, 26, rows))
+                        rng.integers(shift, shift + 8, rows), rng.integers(0, 16, rows))
             self.fetched = [word.tobytes() for word
                             in golden.pack_channels(*channels).reshape(-1, depth * rows)]
-            values = golden.requantise(self.acc, *channels)
+            values = golden.requantise(self.acc, *channels, activation)
         else:
             rng = np.random.default_rng(job)  # the same factors for each tile of the job
             self.factor = rng.integers(1 << 16, 1 << 17, lanes), rng.integers(17, 26, lanes)
@@ -112,8 +113,8 @@ class Bench:
         self.reads = deque()  # (cycle of the answer, word)
 
     def tiles(self, count, layouts=tuple(Layout)):
-        return [Tile(self.rng, self.sizes, layout=layouts[n % len(layouts)], give=1 << n % 31)
-                for n in range(count)]
+        return [Tile(self.rng, self.sizes, layout=layouts[n % len(layouts)], give=1 << n % 31,
+                     activation=self.random.choice(list(Activation))) for n in range(count)]
 
     def mix(self, jobs, *, others=0.2, masked=0.5, ahead=100):
         """Return tiles of attention jobs and, between them, others.

@@ -9,7 +9,7 @@ from heddle.assembler import assemble, encode
 from heddle.footprint import footprint
 from heddle.hazards import synchronise
 from heddle.rtl.geometry import preset
-from heddle.rtl.isa import Layout
+from heddle.rtl.isa import Activation, Layout
 from heddle.sim import golden
 from heddle.sim.executor import Deadlock, ProgramError, execute
 
@@ -31,16 +31,18 @@ def run(program, data=b"", *, seed=None, extra=0):
     return image, totals
 
 
-def product(rng, *, k, layout=Layout.VECTORS):
+def product(rng, *, k, layout=Layout.VECTORS, activation=Activation.NONE):
     """A program of one block and one tile, its data, and the words that it must store."""
     a = rng.integers(-127, 128, (k, ROWS), np.int8)
     b = rng.integers(-128, 128, (k, LANES), np.int8)
-    bias, multiplier, shift = rng.integers(-99, 99, ROWS), rng.integers(9, 99, ROWS), [14] * ROWS
+    shift = 14 if activation == Activation.NONE else 7
+    channels = (rng.integers(-99, 99, ROWS), rng.integers(9, 99, ROWS), [shift] * ROWS,
+                rng.integers(8, 13, ROWS))
     words = np.concatenate([
         golden.pack_blocks(a, ROWS, DEPTH)[0],
-        golden.pack_channels(bias, multiplier, shift).reshape(-1, WORD),
+        golden.pack_channels(*channels).reshape(-1, WORD),
         golden.pack_vectors(b, ROWS, LANES, DEPTH)[0]])
-    tile = golden.requantise(golden.matmul(a, b), bias, multiplier, shift)
+    tile = golden.requantise(golden.matmul(a, b), *channels, activation)
     steps = -(-k // DEPTH)
     block = steps + TINY.channel_words
     x, c = block, block + steps
@@ -48,7 +50,8 @@ def product(rng, *, k, layout=Layout.VECTORS):
     program = f"""
         LOAD count=1 rows=1 words={len(words)}
         FILL count=1 steps={steps} pool={x}
-        MATMUL blocks=1 tiles=1 steps={steps} c={c} drain=1 layout={layout.value}
+        MATMUL blocks=1 tiles=1 steps={steps} c={c} drain=1 layout={layout.value} \
+            activation={activation.value}
         STORE count=1 rows=1 words={TINY.tile_words} pool={c} dram={dram}
     """
     wanted = golden.lay_tile(tile, layout, DEPTH)
@@ -57,10 +60,11 @@ def product(rng, *, k, layout=Layout.VECTORS):
 
 
 @pytest.mark.parametrize("layout", Layout)
+@pytest.mark.parametrize("activation", Activation)
 @pytest.mark.parametrize("seed", range(4))
-def test_product(layout, seed):
+def test_product(layout, activation, seed):
     program, data, dram, wanted = product(np.random.default_rng(seed), k=1 + 7 * seed,
-                                          layout=layout)
+                                          layout=layout, activation=activation)
     synchronise(program, TINY)
     image, totals = run(program, data, seed=seed)
     assert (image[dram:dram + wanted.size] == wanted).all()

@@ -118,11 +118,12 @@ def test_quantise_scale_refuses(scale):
 def test_channels_return():
     rng = np.random.default_rng(4)
     channels = (rng.integers(-2**31, 2**31, 50), rng.integers(0, 1 << 17, 50),
-                rng.integers(0, 64, 50))
+                rng.integers(0, 64, 50), rng.integers(0, 16, 50))
     packed = golden.pack_channels(*channels)
     assert packed.shape == (50, 8)
     assert packed[7].tobytes() == (int(channels[0][7]) % 2**32 | int(channels[1][7]) << 32
-                                   | int(channels[2][7]) << 49).to_bytes(8, "little")
+                                   | int(channels[2][7]) << 49
+                                   | int(channels[3][7]) << 55).to_bytes(8, "little")
     for sent, got in zip(channels, golden.unpack_channels(packed), strict=True):
         assert (sent == got).all()
 
@@ -131,6 +132,7 @@ def test_channels_return():
     ((2**31, 0, 0), "Channel bias must be between -2147483648 and 2147483647, not 2147483648"),
     ((0, 1 << 17, 0), "Channel multiplier must be between 0 and 131071, not 131072"),
     ((0, 0, -1), "Channel shift must be between 0 and 63, not -1"),
+    ((0, 0, 0, 16), "Channel gate_shift must be between 0 and 15, not 16"),
 ])
 def test_channels_refused(channel, message):
     with pytest.raises(ValueError, match=message):

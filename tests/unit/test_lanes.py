@@ -1,13 +1,16 @@
 # amaranth: UnusedElaboratable=no
 """The lanes against the golden requantisation."""
 
+import itertools
 import re
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from heddle.rtl.activation import FRACTION_BITS, GATE_BITS, INDICES, GateTable, complements
 from heddle.rtl.export import verilog
+from heddle.rtl.isa import Activation
 from heddle.rtl.lanes import Lanes
 from heddle.rtl.requantiser import FACTOR_ROUND, FACTOR_SHIFT, Requantiser
 from heddle.sim import golden
@@ -20,14 +23,15 @@ def run(dut, bench):
     simulator.run()
 
 
-def row(bias, multiplier, shift):
+def row(bias, multiplier, shift, gate_shift=0, activation=Activation.NONE):
     return {"channel": {"bias": int(bias), "multiplier": int(multiplier), "shift": int(shift),
-                        "unused": 0}, "factor": 0, "job": 0}
+                        "gate_shift": int(gate_shift), "unused": 0},
+            "activation": int(activation), "factor": 0, "job": 0}
 
 
 def factor_row(job):
     """Return a row of a job, with parameters of a channel that must not matter."""
-    return row(-12345, 54321, 7) | {"factor": 1, "job": job}
+    return row(-12345, 54321, 7, 9) | {"factor": 1, "job": job}
 
 
 def stream_rows(acc, rows, factors=(), jobs=2):
@@ -69,6 +73,16 @@ def compare(acc, bias, multiplier, shift):
     assert got.tolist() == golden.requantise(acc, bias, multiplier, shift).tolist()
 
 
+def compare_activations(acc, channels, activations):
+    """Rows with each its parameters and its activation, which change from row to row."""
+    got = stream_rows(acc, [*map(row, *channels, activations)])
+    wanted = np.zeros_like(got)
+    for activation in Activation:
+        mine = activations == activation
+        wanted[mine] = golden.requantise(acc[mine], *(p[mine] for p in channels), activation)
+    assert got.tolist() == wanted.tolist()
+
+
 CORNERS_ACC = [0, 1, -1, 2, -2, 127, -128, 2**26 - 1, 2**26, -2**26, -2**26 - 1, 2**31 - 1, -2**31]
 CORNERS = [(bias, multiplier, shift)
            for bias in (0, -1, 2**26, -2**31, 2**31 - 1)
@@ -106,6 +120,54 @@ def test_scales_of_a_layer():
     multiplier, shift = golden.quantise_scale(np.exp2(rng.uniform(-16, -4, 400)))
     acc = np.rint(rng.normal(0, 60, (400, 8)) / np.ldexp(multiplier, -shift - 1)[:, None])
     compare(acc.astype(np.int64), rng.integers(-500, 500, 400), multiplier, shift)
+
+
+def test_every_gate():
+    """Each index of the table, within it and beyond, for each activation."""
+    dut = GateTable()
+    inputs = list(itertools.product(Activation, range(-INDICES, INDICES), (0, 1)))
+
+    async def bench(ctx):
+        for n in range(len(inputs) + dut.LATENCY):
+            activation, index, over = inputs[min(n, len(inputs) - 1)]
+            ctx.set(dut.activation, int(activation))
+            ctx.set(dut.index, index)
+            ctx.set(dut.over, over)
+            if n >= dut.LATENCY:
+                activation, index, over = inputs[n - dut.LATENCY]
+                assert ctx.get(dut.gate) == gate(activation, index, over)
+            await ctx.tick()
+
+    def gate(activation, index, over):
+        if activation == Activation.NONE:
+            return 1 << FRACTION_BITS + GATE_BITS - 1
+        missing = 0 if over else complements(activation)[index if index >= 0 else ~index]
+        return missing if index < 0 else (1 << GATE_BITS) - missing
+
+    run(dut, bench)
+
+
+def test_indices_of_gates_and_their_neighbours():
+    """Values around changes of the index, for each activation and shift, and far beyond."""
+    index = np.array([-(1 << 16), -(1 << 12), -130, -129, -128, -127, -97, -2, -1, 0, 1, 2, 33,
+                      126, 127, 128, 129, (1 << 12) - 1, 1 << 16])
+    activations, gate_shift = (part.ravel() for part in np.meshgrid(Activation, np.arange(16)))
+    values = (index << gate_shift[:, None])[:, :, None] + [-1, 0, 1, 2]
+    acc = np.clip(values, -2**26, 2**26 - 1).reshape(-1, 4)
+    channels = np.zeros((4, len(acc)), int)
+    channels[1] = 1
+    channels[3] = gate_shift.repeat(index.size)
+    compare_activations(acc, channels, activations.repeat(index.size))
+
+
+def test_random_rows_with_activations():
+    rng = np.random.default_rng(7)
+    count, lanes = 1000, 4
+    acc = rng.integers(-2**31, 2**31, (count, lanes)) >> rng.integers(0, 32, (count, lanes))
+    channels = np.array([rng.integers(-2**31, 2**31, count) >> rng.integers(0, 32, count),
+                         rng.integers(0, 2**17, count), rng.integers(0, 64, count),
+                         rng.integers(0, 16, count)])
+    compare_activations(acc, channels, rng.integers(0, len(Activation), count))
 
 
 def test_latency():

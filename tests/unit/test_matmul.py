@@ -3,7 +3,7 @@
 import random
 
 from heddle.rtl.compute import Compute
-from heddle.rtl.isa import Layout, Opcode, Queue, instruction_layout, raw_layout, token
+from heddle.rtl.isa import Activation, Layout, Opcode, Queue, instruction_layout, raw_layout, token
 from heddle.rtl.lists import entry_layout
 from heddle.sim.streams import run_streams
 
@@ -65,7 +65,8 @@ def simulate(jobs, *, tokens=1.0, free_after=12, ring=4, seed=0, limit=3000):
 
 def test_addresses_tags_and_tokens_of_a_loop_nest():
     job = instruction(a=100, a_stride=10, a_ring=2, b=5, b_stride=20, blocks=3, tiles=2, steps=4,
-                      c=50, c_stride=8, c_tile_stride=100, c_part_stride=3)
+                      c=50, c_stride=8, c_tile_stride=100, c_part_stride=3,
+                      activation=Activation.GELU)
     steps, segments, _ = simulate([job])
     wanted = []
     for block, a in enumerate((100, 110, 100)):
@@ -73,8 +74,8 @@ def test_addresses_tags_and_tokens_of_a_loop_nest():
             wanted += [(a + s, 5 + 20 * tile + s, s == 0, s == 3, 0, (2 * block + tile) % 4)
                        for s in range(4)]
     assert [step[1:] for step in steps] == wanted
-    assert [(s.c, s.channels, s.part_stride) for s in segments] == [
-        (50 + 8 * block + 100 * tile, a + 4, 3)
+    assert [(s.c, s.channels, s.part_stride, s.activation) for s in segments] == [
+        (50 + 8 * block + 100 * tile, a + 4, 3, Activation.GELU)
         for block, a in enumerate((100, 110, 100)) for tile in range(2)]
     assert [s.give for s in segments] == [0, 1 << STORE, 0, 1 << STORE, 0, 1 << STORE | 1 << FREE]
 

@@ -1,0 +1,39 @@
+"""The bit-exact NumPy model of the activations of the drain."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rtl.activation import FRACTION_BITS, GATE_BITS, INDICES, VALUE_BITS, complements
+from ..rtl.isa import Activation
+
+__all__ = ["activate"]
+
+_COMPLEMENTS = {activation: np.array(complements(activation))
+                for activation in Activation if activation != Activation.NONE}
+
+
+def activate(value: NDArray[np.int64], gate_shift: NDArray[np.int64],
+             activation: Activation) -> NDArray[np.int8]:
+    """Return ``value · gate / 2^16``, ties up, within ±127.
+
+    The gate is that of the index ``value >> gate_shift``, within ±:data:`INDICES`. A value of more
+    than :data:`VALUE_BITS` saturates, and its index is the last one on its side.
+
+    Parameters
+    ----------
+    value : array of int64
+        In 1/256 of an output step.
+    gate_shift : array of int64, which can be broadcast to the shape of ``value``
+    activation : :class:`~heddle.rtl.isa.Activation`
+        Other than ``NONE``.
+    """
+    limit = 1 << VALUE_BITS - 1
+    within = np.clip(value, -limit, limit - 1)
+    index = np.clip(within >> gate_shift, -INDICES, INDICES - 1)
+    index = np.where(within == value, index, np.where(value < 0, -INDICES, INDICES - 1))
+    missing = _COMPLEMENTS[activation][index ^ (index >> 63)]
+    gate = np.where(index < 0, missing, (1 << GATE_BITS) - missing)
+    drop = FRACTION_BITS + GATE_BITS
+    return np.clip((within * gate + (1 << drop - 1)) >> drop, -127, 127).astype(np.int8)
