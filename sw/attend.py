@@ -285,7 +285,7 @@ class Attending:
         place, missing = self._fetch(self._masks, (index, count))
         address = self._masks[0].start + place * _CHUNK
         if missing:
-            self.program.append(visit.part.load(self.operands.masks + index, address, count))
+            self.program.append(visit.part.load_masks(index, address, count))
         return address
 
     # -- instructions ------------------------------------------------------------------------------

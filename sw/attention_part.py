@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .assembler import Instruction
 from .integer import QuantisedAttention
-from .part import Matrix
+from .part import Matrix, load_words, store_words
 from .rtl.geometry import Geometry
 from .rtl.isa import Layout, Opcode
 
@@ -85,26 +85,24 @@ class AttentionPart:
         """Load the queries."""
         assert self.operands.q_dram
         words = self.sizes.query_words
-        return self.load(self.operands.q_dram[self.tile] + self.heads.start * words, pool,
-                         len(self.heads) * words)
+        return load_words(self.geometry, self.operands.q_dram[self.tile] + self.heads.start * words,
+                          pool, len(self.heads) * words)
 
     def load_keys(self, head: int, tiles: range, k: int, v: int, block: int) -> list[Instruction]:
         """Load tiles of a head of keys, and of its values, whose blocks are ``block`` apart."""
         sizes, o, steps = self.sizes, self.operands, self.geometry.tile_steps
         assert o.k_dram
         assert o.v_dram
-        return [self.load(o.k_dram[tiles.start] + head * sizes.key_words, k, sizes.key_words,
-                          len(tiles), o.k_dram.stride, sizes.key_words),
-                self.load(o.v_dram[head * sizes.blocks] + tiles.start * steps, v,
-                          len(tiles) * steps, sizes.blocks, o.v_dram.stride, block)]
+        return [load_words(self.geometry, o.k_dram[tiles.start] + head * sizes.key_words, k,
+                           sizes.key_words, rows=len(tiles), stride=o.k_dram.stride,
+                           pool_stride=sizes.key_words),
+                load_words(self.geometry, o.v_dram[head * sizes.blocks] + tiles.start * steps, v,
+                           len(tiles) * steps, rows=sizes.blocks, stride=o.v_dram.stride,
+                           pool_stride=block)]
 
-    def load(self, dram: int, pool: int, words: int, rows: int = 1, stride: int = 0,
-             pool_stride: int = 0) -> Instruction:
-        """Load rows of so many words."""
-        word_bytes = self.geometry.word_bytes
-        return Instruction(Opcode.LOAD, {
-            "dram": dram * word_bytes, "pool": pool, "count": 1, "rows": rows, "words": words,
-            "dram_row_stride": stride * word_bytes, "pool_row_stride": pool_stride})
+    def load_masks(self, number: int, pool: int, count: int) -> Instruction:
+        """Load some masks, from one on."""
+        return load_words(self.geometry, self.operands.masks + number, pool, count)
 
     def fill(self, pool: int, operand: int) -> Instruction:
         """Copy the queries to the operand buffer."""
@@ -135,13 +133,12 @@ class AttentionPart:
     def clear(self, c: int) -> Instruction:
         """Load zeros as the outputs of queries that see nothing."""
         words = self.sizes.out_words
-        return self.load(self.operands.zeros, c, words, len(self.heads), 0, words)
+        return load_words(self.geometry, self.operands.zeros, c, words, rows=len(self.heads),
+                          pool_stride=words)
 
     def store(self, c: int) -> Instruction:
         """Store the outputs."""
         assert self.operands.c_dram
         words = self.sizes.out_words
         dram = self.operands.c_dram[self.tile] + self.heads.start * words
-        return Instruction(Opcode.STORE, {
-            "dram": dram * self.geometry.word_bytes, "pool": c, "count": 1, "rows": 1,
-            "words": len(self.heads) * words})
+        return store_words(self.geometry, dram, c, len(self.heads) * words)

@@ -15,16 +15,18 @@ from .form import Drained, Form
 from .formats import PackedWeight, pack
 from .graph import Graph
 from .hazards import synchronise
-from .integer import QuantisedAttention, QuantisedLinear
-from .layers import Attention
+from .integer import QuantisedAttention, QuantisedLinear, QuantisedNorm
+from .layers import Attention, Linear
+from .norm_part import NormPart, Stream
 from .order import ordered
-from .part import Matrix
+from .part import Matrix, load_words
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, quantise
 from .rtl.geometry import Geometry, preset
 from .rtl.isa import INSTRUCTION_BYTES, Layout
 from .schedule import Buffers, Schedule
 from .sim import golden
+from .sim.norm import pack_norm
 from .structures import Dense
 from .tiling import Product, Tiling, choose, least
 
@@ -101,8 +103,8 @@ class _Lowering:
         self.weights = {layer.name: self._pack_weight(layer) for layer in quantised.layers
                         if isinstance(layer, QuantisedLinear)}
         self.constants: dict[str, int] = {}
-        """Words where the weights of each layer of products, and the masks of each layer of
-        attention, start in DRAM."""
+        """Words where the weights of each layer of products, the masks of each layer of attention
+        and the parameters of each norm start in DRAM."""
 
     def program(self) -> Program:
         """Return the whole program."""
@@ -116,6 +118,8 @@ class _Lowering:
             later = {name for following in layers[number + 1:] for name in following.inputs}
             if isinstance(layer, QuantisedAttention):
                 self._attend(layer, later)
+            elif isinstance(layer, QuantisedNorm):
+                self._normalise(layer, later)
             else:
                 self._multiply(layer, later)
         program, after = ordered(self.schedule.program, g, self.schedule.after)
@@ -168,8 +172,9 @@ class _Lowering:
                          else self.visits[layer.name].head_pairs)
                 total += sum(number * (width + of_values) for number, width, of_values in zip(
                     pairs, layer.widths, layer.output_widths, strict=True))
-            else:
-                total += tokens * (layer.weight.size if dense else int(np.count_nonzero(layer.weight)))
+            elif isinstance(layer, Linear):
+                total += tokens * (layer.weight.size if dense
+                                   else int(np.count_nonzero(layer.weight)))
         return total
 
     def _pack_weight(self, layer: QuantisedLinear) -> PackedWeight:
@@ -195,8 +200,8 @@ class _Lowering:
                           self.geometry, weight.encodings)
 
     def _pack(self) -> NDArray[np.uint8]:
-        """Lay out the weights of all layers, each block with its channel parameters, and the
-        masks."""
+        """Lay out the weights of all layers, each block with its channel parameters, the masks,
+        and the parameters of norms."""
         g = self.geometry
         packed = []
         for layer in self.quantised.layers:
@@ -205,13 +210,17 @@ class _Lowering:
                 masks = masks.reshape(len(masks), g.rows * g.lanes)
                 bits = np.packbits(masks, axis=1, bitorder="little")
                 words = np.pad(bits, ((0, 0), (0, g.word_bytes - bits.shape[1])))
+            elif isinstance(layer, QuantisedNorm):
+                _, tile_words = self._tiles(layer)
+                words = pack_norm(layer.scales.padded(tile_words * g.vectors_per_word),
+                                  g.word_bytes, norm=layer.output is not None)
             else:
                 weight = self.weights[layer.name]
                 channels = np.zeros((len(weight.encodings) * g.rows, 8), np.uint8)
                 channels[self.forms[layer.output].positions(g.rows)] = golden.pack_channels(
                     layer.bias, layer.multiplier, layer.shift)
                 words = weight.words(channels)
-            self.constants[layer.output] = self.image.matrix(1, len(words)).start
+            self.constants[layer.name] = self.image.matrix(1, len(words)).start
             packed.append(words)
         constants = np.zeros(self.image.size, np.uint8)
         for start, words in zip(self.constants.values(), packed):
@@ -249,9 +258,65 @@ class _Lowering:
             self.dram.get(source) for source in (*layer.inputs, name)), *places)
         Attending(layer, self.visits[layer.layer.name], sizes, operands, self.schedule,
                   self.pool).add()
-        for source in layer.inputs:
-            if source in self.resident:
-                self.pool.release(self.resident.pop(source)[0])
+        self._release(layer.inputs, later)
+
+    def _tiles(self, layer: QuantisedNorm) -> tuple[int, int]:
+        """Return the tiles of the tensors of a norm, and the words of each."""
+        for name in layer.inputs:
+            form = self.forms[name]
+            if form.width(self.geometry.rows) > form.features:
+                raise ValueError(f"{name} must be added and normalised without padding, but its "
+                                 f"heads are padded to {form.width(self.geometry.rows)} features "
+                                 f"on {self.geometry.name}, from {form.features}")
+        return Form(form.features).parts(self.graph.tensors[name].tokens, self.geometry)
+
+    def _normalise(self, layer: QuantisedNorm, later: set[str]) -> None:
+        """Add the instructions of a norm; the layers after it read the tensors ``later``."""
+        tiles, words = self._tiles(layer)
+        length = self.geometry.norm_words(words) * (1 + (layer.output is not None))
+        params = self._some(layer.name, 1, length)
+        streams, passing = {}, [params]
+        for name in layer.inputs:
+            if name in self.resident:
+                streams[name] = Stream(self.resident[name][1], None)
+                continue
+            passing.append(region := self._some(layer.name, tiles, words))
+            streams[name] = Stream(Matrix(region.start, words, region.words // words),
+                                   self.dram[name])
+        for name in layer.outputs:
+            stays = self.pool.allocate(tiles * words, top=True) if name in later else None
+            if name in self.graph.outputs or not stays:
+                self.dram[name] = self.image.matrix(tiles, words)
+            if stays:
+                self.resident[name] = stays, Matrix(stays.start, words)
+            else:
+                passing.append(region := self._some(layer.name, tiles, words))
+            streams[name] = Stream(self.resident[name][1] if stays else
+                                   Matrix(region.start, words, region.words // words),
+                                   self.dram.get(name))
+        self.schedule.program.append(load_words(self.geometry, self.constants[layer.name],
+                                                params.start, length))
+        part = NormPart(self.geometry, layer, words, params.start, streams)
+        for tile in range(tiles):
+            self.schedule.program += part.tile(tile)
+        for region in passing:
+            self.pool.release(region)
+        self._release(layer.inputs, later)
+
+    def _some(self, name: str, number: int, words: int) -> Region:
+        """Return a region of so many times so many words, or of fewer times but at least one."""
+        while number:
+            if region := self.pool.allocate(number * words):
+                return region
+            number //= 2
+        raise ValueError(f"Layer {name} must have {words} words of the scratchpad for a tile, but "
+                         f"{self.pool.largest} of {self.pool.words} are free")
+
+    def _release(self, names: tuple[str, ...], later: set[str]) -> None:
+        """Release the places of tensors that no layer reads any more."""
+        for name in names:
+            if name in self.resident and name not in later:
+                self.pool.release(self.resident.pop(name)[0])
 
     def _multiply(self, layer: QuantisedLinear, later: set[str]) -> None:
         """Add the instructions of a product; the layers after it read the tensors ``later``."""
@@ -286,9 +351,7 @@ class _Lowering:
             self.dram[layer.output] = self.image.matrix(product.tiles, product.out_words)
         work = self._place(layer, product, tiling, later)
         self.pool.release(work)
-        if layer.input in self.resident and layer.input not in later:
-            region, _ = self.resident.pop(layer.input)
-            self.pool.release(region)
+        self._release(layer.inputs, later)
 
     def _choose(self, product: Product, layer: QuantisedLinear, later: set[str], *,
                 outputs_stay: bool) -> Tiling | None:
@@ -323,5 +386,5 @@ class _Lowering:
             c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
                        ring=tiling.c_buffers)
         self.schedule.multiply(layer.input, product, tiling, Buffers(
-            x_dram, x, self.constants[layer.output], w, self.dram.get(layer.output), c))
+            x_dram, x, self.constants[layer.name], w, self.dram.get(layer.output), c))
         return region

@@ -18,7 +18,7 @@ from .assembler import Instruction, Token
 from .rtl.geometry import Geometry
 from .rtl.isa import INSTRUCTION_BYTES, TOKENS, Opcode, Queue
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "fill_cycles"]
 
 Process = Generator[float | None, None, None]
 """Yields the cycle in which it goes on, or ``None`` to go on when something has happened."""
@@ -260,20 +260,9 @@ class _Model:
             i = yield from self._next(Queue.FILL)
             for iteration in range(i.count):
                 yield from self._wait(i, iteration)
-                yield self.clock.now + self._fill_cycles(i)
+                yield self.clock.now + fill_cycles(i, self.geometry)
                 self._post(i.posts, iteration == i.count - 1, self.clock.now + _FILL)
             yield self.clock.now + _FILL
-
-    def _fill_cycles(self, i: Instruction) -> float:
-        """Return the cycles of an iteration, if the port to the pool is free."""
-        g = self.geometry
-        if i.opcode == Opcode.FILL:
-            return i["steps"] * g.step_words
-        read = 1 + i["residual"] + 8 / g.lanes
-        cycles = i["words"] * max(g.vectors_per_word, read + i["sum"]) + _NORM
-        if i["norm"]:
-            cycles += i["words"] * max(g.vectors_per_word, read + 1) + g.lanes + _ROOT
-        return cycles
 
     def _products(self) -> Process:
         g = self.geometry
@@ -310,6 +299,18 @@ class _Model:
                     # Segments are made only a few ahead of the array.
                     yield max(self.clock.now + 1, free - 4 * i["steps"])
                 self._post(i.posts, block == i["blocks"] - 1, end)
+
+
+def fill_cycles(i: Instruction, geometry: Geometry) -> float:
+    """Return the cycles of an iteration of FILL or NORM, if the port to the pool is free."""
+    g = geometry
+    if i.opcode == Opcode.FILL:
+        return i["steps"] * g.step_words
+    read = 1 + i["residual"] + 8 / g.lanes
+    cycles = i["words"] * max(g.vectors_per_word, read + i["sum"]) + _NORM
+    if i["norm"]:
+        cycles += i["words"] * max(g.vectors_per_word, read + 1) + g.lanes + _ROOT
+    return cycles
 
 
 def estimate(program: Sequence[Instruction], geometry: Geometry, *, latency: int = 100,

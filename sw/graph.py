@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .layers import Attention, Linear, Tensor, checked
+from .layers import Add, Attention, Layer, Linear, Norm, Tensor, checked
 from .patterns import Pattern
 from .structures import Dense, Structure
 
@@ -21,7 +21,7 @@ class Graph:
     ----------
     name : :class:`str`
     tensors : dict of str to :class:`Tensor`
-    layers : list of :class:`Linear` and :class:`Attention`
+    layers : list of :data:`~heddle.layers.Layer`
     inputs, outputs : list of str
         Names of the tensors that pass between host and device.
 
@@ -38,7 +38,7 @@ class Graph:
     def __init__(self, name: str = "graph") -> None:
         self.name = name
         self.tensors: dict[str, Tensor] = {}
-        self.layers: list[Linear | Attention] = []
+        self.layers: list[Layer] = []
         self.inputs: list[str] = []
         self.outputs: list[str] = []
 
@@ -74,10 +74,7 @@ class Graph:
             If the name is taken, the input is unknown, an array does not fit or is not finite, or
             the weight does not have the structure.
         """
-        source = self._known(x)
-        if self.role(x):
-            raise ValueError(f"{x} must be read by attention alone, as only one layout of it is "
-                             "kept")
+        source = self._readable(x)
         weight = checked(weight, f"Weight of {name}", None, source.features)
         outputs = len(weight)
         try:
@@ -89,6 +86,55 @@ class Graph:
         layer = Linear(name, x, name, weight, checked(bias, f"Bias of {name}", outputs),
                        structure)
         self._add(Tensor(name, source.tokens, outputs))
+        self.layers.append(layer)
+        return name
+
+    def add(self, name: str, x: str, y: str) -> str:
+        """Add a layer that adds two tensors, a residual connection, and return its name.
+
+        Raises
+        ------
+        ValueError
+            If the name is taken, a tensor is unknown or read by attention, or their sizes differ.
+        """
+        one, other = self._readable(x), self._readable(y)
+        sizes, others = (one.tokens, one.features), (other.tokens, other.features)
+        if sizes != others:
+            raise ValueError(f"{y} must be {sizes}, tokens and features, like {x}, to be added to "
+                             f"it, not {others}")
+        self._add(Tensor(name, *sizes))
+        self.layers.append(Add((x, y), name))
+        return name
+
+    def norm(self, name: str, x: str, gain: ArrayLike, bias: ArrayLike | None = None, *,
+             epsilon: float = 1e-5, rms: bool = False) -> str:
+        """Add a normalisation over the features of each token and return its name.
+
+        That of a sum is computed together with the sum, which then need not be quantised for it.
+
+        Parameters
+        ----------
+        name, x : :class:`str`
+        gain, bias : array, shape ``[features]``
+        epsilon : :class:`float`
+            Added to the variance, at least 0.
+        rms : :class:`bool`
+            RMSNorm: the mean is not subtracted.
+
+        Raises
+        ------
+        ValueError
+            If the name is taken, the tensor is unknown or read by attention, an array does not fit
+            or is not finite, or epsilon is negative.
+        """
+        source = self._readable(x)
+        gain = checked(gain, f"Gain of {name}", source.features)
+        bias = np.zeros(source.features) if bias is None else bias
+        if not 0 <= epsilon < float("inf"):
+            raise ValueError(f"Epsilon of {name} must be at least 0 and finite, not {epsilon}")
+        layer = Norm(name, x, name, gain, checked(bias, f"Bias of {name}", source.features),
+                     float(epsilon), rms)
+        self._add(Tensor(name, source.tokens, source.features))
         self.layers.append(layer)
         return name
 
@@ -209,7 +255,7 @@ class Graph:
         """The layers that are products with weights."""
         return [layer for layer in self.layers if isinstance(layer, Linear)]
 
-    def consumers(self, tensor: str) -> list[Linear | Attention]:
+    def consumers(self, tensor: str) -> list[Layer]:
         """Return the layers that read a tensor."""
         return [layer for layer in self.layers if tensor in layer.inputs]
 
@@ -224,6 +270,14 @@ class Graph:
         if tensor.name in self.tensors:
             raise ValueError(f"Tensor names must differ, and {tensor.name!r} is taken")
         self.tensors[tensor.name] = tensor
+
+    def _readable(self, name: str) -> Tensor:
+        """Return a tensor that another layer than attention may read."""
+        tensor = self._known(name)
+        if self.role(name):
+            raise ValueError(f"{name} must be read by attention alone, as only one layout of it is "
+                             "kept")
+        return tensor
 
     def _known(self, name: str) -> Tensor:
         if name not in self.tensors:

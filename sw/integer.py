@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from .layers import Attention, split
 from .rtl.geometry import Geometry
-from .sim import attention, golden
+from .sim import attention, golden, norm
 from .visits import Run
 
-__all__ = ["QuantisedAttention", "QuantisedLinear"]
+__all__ = ["QuantisedAttention", "QuantisedLayer", "QuantisedLinear", "QuantisedNorm"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,38 @@ class QuantisedLinear:
 
 
 @dataclass(frozen=True)
+class QuantisedNorm:
+    """A residual sum, its normalisation, or both, in integers."""
+
+    inputs: tuple[str, ...]
+    """Names of the tensor that the layer reads, or of two that it adds."""
+    sum: str | None
+    """Name of the tensor that the sum becomes, if it is kept."""
+    output: str | None
+    """Name of the normalised tensor, if there is one."""
+    scales: norm.NormScales
+    rms: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the layer makes."""
+        return tuple(name for name in (self.sum, self.output) if name)
+
+    @property
+    def name(self) -> str:
+        """Name of the layer: that of the last tensor it makes."""
+        return self.outputs[-1]
+
+    def __call__(self, x: NDArray[np.int8], o: NDArray[np.int8] | None = None, *,
+                 geometry: Geometry) -> tuple[NDArray[np.int8], ...]:
+        """Return the outputs ``[tokens, features]``, bit for bit."""
+        y = norm.values(x.T, None if o is None else o.T, self.scales)
+        made = [norm.store_sum(y, self.scales)] if self.sum else []
+        made += [norm.normalise(y, self.scales, rms=self.rms)] if self.output else []
+        return tuple(each.T for each in made)
+
+
+@dataclass(frozen=True)
 class QuantisedAttention:
     """A layer of attention in integers. Its bits depend on the tiles of keys that are visited."""
 
@@ -54,6 +86,11 @@ class QuantisedAttention:
     def inputs(self) -> tuple[str, ...]:
         """Names of the tensors that the layer reads."""
         return self.layer.inputs
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.layer.name
 
     @property
     def output(self) -> str:
@@ -85,3 +122,7 @@ class QuantisedAttention:
                     depth=geometry.depth, scale=self.score, gain=self.gain,
                     gain_shift=self.gain_shift).T
         return output
+
+
+QuantisedLayer = QuantisedLinear | QuantisedAttention | QuantisedNorm
+"""Any layer in integers."""

@@ -14,7 +14,7 @@ from .patterns import Pattern
 if TYPE_CHECKING:  # structures are checked with what the pruners have, which check as layers do
     from .structures import Structure
 
-__all__ = ["Attention", "Linear", "Tensor", "checked", "split"]
+__all__ = ["Add", "Attention", "Layer", "Linear", "Norm", "Tensor", "checked", "split"]
 
 _QUERIES = 256  # whose scores are computed at a time
 
@@ -83,6 +83,46 @@ class Linear:
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         return x @ self.weight.T.astype(np.float64) + self.bias
+
+
+@dataclass(frozen=True)
+class Add:
+    """``output = inputs[0] + inputs[1]``: a residual connection."""
+
+    inputs: tuple[str, str]
+    output: str
+
+    @property
+    def name(self) -> str:
+        """Name of the layer: that of its output."""
+        return self.output
+
+    def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return x + y
+
+
+@dataclass(frozen=True)
+class Norm:
+    """LayerNorm over the features of each token, or with ``rms`` RMSNorm."""
+
+    name: str
+    input: str
+    output: str
+    gain: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    epsilon: float
+    rms: bool
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the layer reads."""
+        return (self.input,)
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not self.rms:
+            x = x - x.mean(axis=1, keepdims=True)
+        variance = (x * x).mean(axis=1, keepdims=True)
+        return x / np.sqrt(variance + self.epsilon) * self.gain + self.bias
 
 
 @dataclass(frozen=True)
@@ -167,3 +207,7 @@ class Attention:
 def split(x: NDArray, widths: Sequence[int]) -> list[NDArray]:
     """Return the features of heads of so many, which are the last axis of an array."""
     return np.split(x, np.cumsum(widths)[:-1], axis=-1)
+
+
+Layer = Linear | Attention | Add | Norm
+"""Any layer."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .assembler import Instruction
+from .cost import fill_cycles
 from .footprint import footprint
 from .hazards import History
 from .rtl.geometry import Geometry
@@ -127,7 +128,7 @@ def _work(i: Instruction, geometry: Geometry) -> int:
         case Opcode.ATTEND:
             tile = max(i["steps"] + i["blocks"] * g.tile_steps, g.rows // g.softmax_rows)
             return i["jobs"] * i["tiles"] * tile
-        case Opcode.FILL:
-            return round(i["steps"] * g.step_words / _SHARE)
+        case Opcode.FILL | Opcode.NORM:
+            return round(fill_cycles(i, g) / _SHARE)
     bandwidth = min(g.bandwidth_assumed, g.dma_ports * g.dma_bytes)
     return i["rows"] * i["words"] * g.word_bytes // bandwidth

@@ -10,7 +10,7 @@ from .rtl.geometry import Geometry
 from .rtl.isa import Opcode
 from .tiling import Product
 
-__all__ = ["Matrix", "Part"]
+__all__ = ["Matrix", "Part", "load_words", "store_words"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,20 @@ class Matrix:
 
     def __getitem__(self, part: int) -> int:
         return self.start + (part % self.ring if self.ring else part) * self.stride
+
+
+def load_words(geometry: Geometry, dram: int, pool: int, words: int, *, rows: int = 1,
+               stride: int = 0, pool_stride: int = 0) -> Instruction:
+    """Return the load of rows of so many words; addresses and strides are in words, too."""
+    return Instruction(Opcode.LOAD, {
+        "dram": dram * geometry.word_bytes, "pool": pool, "count": 1, "rows": rows, "words": words,
+        "dram_row_stride": stride * geometry.word_bytes, "pool_row_stride": pool_stride})
+
+
+def store_words(geometry: Geometry, dram: int, pool: int, words: int) -> Instruction:
+    """Return the store of consecutive words; addresses are in words, too."""
+    return Instruction(Opcode.STORE, {"dram": dram * geometry.word_bytes, "pool": pool, "count": 1,
+                                      "rows": 1, "words": words})
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .graph import Graph, checked_inputs
-from .integer import QuantisedAttention, QuantisedLinear
-from .layers import Attention, Linear
+from .integer import QuantisedAttention, QuantisedLayer, QuantisedLinear, QuantisedNorm
+from .layers import Add, Attention, Linear, Norm
 from .rtl.geometry import Geometry, preset
-from .sim import golden
+from .sim import golden, norm
 from .sim.attention import score_scale
 
 __all__ = ["Activations", "MAX_INPUTS", "QuantisedGraph", "Scale", "quantise", "relative_error"]
@@ -38,6 +38,7 @@ _FLOOR = 1e-3  # of the largest: for features that the calibration hardly touche
 _SAMPLE = 256  # tokens with which the alphas are compared
 _LARGEST_GAIN = 2.0 ** 15
 _QUANTILES = np.linspace(0, 1, 9)  # of the gains that are compared
+_LEAST = 1 + 2.0 ** -20  # times the least scale that the hardware takes: scales are float32
 _BIAS_LIMIT = 2 ** 25  # half of what the sum of accumulator and bias saturates to
 
 Array = NDArray[np.float64]
@@ -83,7 +84,7 @@ class QuantisedGraph:
     graph: Graph
     scales: dict[str, Scale]
     """How each tensor is represented."""
-    layers: list[QuantisedLinear | QuantisedAttention]
+    layers: list[QuantisedLayer]
     per_token: bool
     """Each token has a factor of its own, the same in all tensors."""
     host_bias: dict[str, NDArray[np.float32]]
@@ -98,8 +99,9 @@ class QuantisedGraph:
         """
         values = dict(inputs)
         for layer in self.layers:
-            values[layer.output] = layer(*(values[name] for name in layer.inputs),
-                                         geometry=preset(geometry))
+            made = layer(*(values[name] for name in layer.inputs), geometry=preset(geometry))
+            values |= (zip(layer.outputs, made, strict=True) if isinstance(layer, QuantisedNorm)
+                       else {layer.output: made})
         return values
 
     def integers(self, inputs: Mapping[str, ArrayLike],
@@ -169,8 +171,14 @@ def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
         values[name] = values[name] / scales[name].tokens(values[name])[:, np.newaxis]
         for linear in graph.linear_layers:
             values[linear.output] = linear(values[linear.input]) - linear.bias
-    layers: list[QuantisedLinear | QuantisedAttention] = []
+    layers: list[QuantisedLayer] = []
+    fused: set[str] = set()
     for layer in graph.layers:
+        if isinstance(layer, Add | Norm):
+            if layer.output not in fused:
+                layers.append(made := _norm(layer, values, scales, graph, headroom))
+                fused |= set(made.outputs)
+            continue
         if isinstance(layer, Attention):
             scale, attention = _attention(layer, values[layer.output], scales, headroom)
             scales[layer.output] = scale
@@ -193,8 +201,8 @@ def _check(graph: Graph, per_token: bool) -> None:
         raise ValueError("A graph with factors for the tokens must have one input, "
                          f"not {len(graph.inputs)}")
     if per_token and len(graph.linear_layers) < len(graph.layers):
-        raise ValueError("A graph with factors for the tokens must have no attention, which mixes "
-                         "tokens")
+        raise ValueError("A graph with factors for the tokens must have linear layers alone: "
+                         "attention mixes tokens, and sums and norms have fixed scales")
     for layer in graph.linear_layers:
         if layer.weight.shape[1] > MAX_INPUTS:
             raise ValueError(f"Layer {layer.name} must have at most {MAX_INPUTS} inputs, not "
@@ -229,6 +237,38 @@ def _attention(layer: Attention, x: Array, scales: Mapping[str, Scale],
     exact = np.ldexp(float(multiplier), -int(shift) - 1)
     return _scale(layer.output, values / exact), QuantisedAttention(
         layer, score_scale(float(layer.scale * q[0] * k[0])), int(multiplier), int(shift))
+
+
+def _norm(layer: Add | Norm, values: Mapping[str, Array], scales: dict[str, Scale], graph: Graph,
+          headroom: float) -> QuantisedNorm:
+    """Return a sum, with the first norm that reads it, or a norm, in integers; choose its scales.
+
+    The sum is kept only if something else than this norm reads it.
+    """
+    readers = graph.consumers(layer.output)
+    following = layer if isinstance(layer, Norm) else next(
+        (reader for reader in readers if isinstance(reader, Norm)), None)
+    kept = isinstance(layer, Add) and (
+        layer.output in graph.outputs or any(reader is not following for reader in readers)
+        or following is None)
+    inputs = [_wide(scales[name]) for name in layer.inputs]
+    chosen: dict[str, Array] = {}
+    numbers: dict[str, NDArray | float] = {}
+    if kept:
+        least = norm.least_sum(norm.value_step(*inputs))
+        scales[layer.output] = _choose_scale(layer.output, values, graph, headroom=headroom,
+                                             least=_LEAST * least)
+        chosen["sum"] = _wide(scales[layer.output])
+    if following:
+        least_output = norm.least_output(following.gain, following.bias)
+        scales[following.output] = _choose_scale(following.output, values, graph,
+                                                 headroom=headroom, least=_LEAST * least_output)
+        chosen["output"] = _wide(scales[following.output])
+        numbers = {"gamma": following.gain, "beta": following.bias, "epsilon": following.epsilon}
+    return QuantisedNorm(layer.inputs, layer.output if kept else None,
+                         following.output if following else None,
+                         norm.quantise_norm(*inputs, **chosen, **numbers),
+                         following is not None and following.rms)
 
 
 def _value_range(layer: Attention, v: Array, output: Array, headroom: float) -> Array:
