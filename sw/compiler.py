@@ -272,45 +272,51 @@ class _Lowering:
 
     def _normalise(self, layer: QuantisedNorm, later: set[str]) -> None:
         """Add the instructions of a norm; the layers after it read the tensors ``later``."""
+        g = self.geometry
         tiles, words = self._tiles(layer)
-        length = self.geometry.norm_words(words) * (1 + (layer.output is not None))
-        params = self._some(layer.name, 1, length)
-        streams, passing = {}, [params]
-        for name in layer.inputs:
-            if name in self.resident:
-                streams[name] = Stream(self.resident[name][1], None)
-                continue
-            passing.append(region := self._some(layer.name, tiles, words))
-            streams[name] = Stream(Matrix(region.start, words, region.words // words),
-                                   self.dram[name])
+        length = g.norm_words(words) * (1 + (layer.output is not None))
+        params = self.pool.allocate(length)
+        room = params and (self._stream(layer, tiles, words, later)
+                           or self._stream(layer, tiles, words, set()))
+        if not params or not room:
+            raise ValueError(f"Layer {layer.name} must have {length} words of the scratchpad for "
+                             f"its parameters and {words} for each tile that passes, but "
+                             f"{self.pool.largest} of {self.pool.words} are free")
+        places, rings = room
         for name in layer.outputs:
-            stays = self.pool.allocate(tiles * words, top=True) if name in later else None
-            if name in self.graph.outputs or not stays:
+            if name in self.graph.outputs or name in rings:
                 self.dram[name] = self.image.matrix(tiles, words)
-            if stays:
-                self.resident[name] = stays, Matrix(stays.start, words)
-            else:
-                passing.append(region := self._some(layer.name, tiles, words))
-            streams[name] = Stream(self.resident[name][1] if stays else
-                                   Matrix(region.start, words, region.words // words),
-                                   self.dram.get(name))
-        self.schedule.program.append(load_words(self.geometry, self.constants[layer.name],
-                                                params.start, length))
-        part = NormPart(self.geometry, layer, words, params.start, streams)
+        streams = {name: Stream(rings.get(name) or self.resident[name][1], self.dram.get(name)
+                                if name in (*rings, *layer.outputs) else None)
+                   for name in (*layer.inputs, *layer.outputs)}
+        part = NormPart(g, layer, words, params.start, streams)
+        self.schedule.program.append(load_words(g, self.constants[layer.name], params.start,
+                                                length))
         for tile in range(tiles):
             self.schedule.program += part.tile(tile)
-        for region in passing:
+        for region in (params, *places):
             self.pool.release(region)
         self._release(layer.inputs, later)
 
-    def _some(self, name: str, number: int, words: int) -> Region:
-        """Return a region of so many times so many words, or of fewer times but at least one."""
-        while number:
-            if region := self.pool.allocate(number * words):
-                return region
-            number //= 2
-        raise ValueError(f"Layer {name} must have {words} words of the scratchpad for a tile, but "
-                         f"{self.pool.largest} of {self.pool.words} are free")
+    def _stream(self, layer: QuantisedNorm, tiles: int, words: int, stay: set[str],
+                ) -> tuple[list[Region], dict[str, Matrix]] | None:
+        """Place the outputs that are to stay, and return the places of all other tensors of a norm
+        with the rings through which their tiles pass; or ``None`` without room."""
+        regions = {name: self.pool.allocate(tiles * words, top=True)
+                   for name in layer.outputs if name in stay}
+        passing = [name for name in (*layer.inputs, *layer.outputs)
+                   if name not in self.resident and name not in regions]
+        number = min(tiles, self.pool.largest // (words * max(1, len(passing))))
+        rings = {name: self.pool.allocate(number * words) if number else None for name in passing}
+        if not all((*regions.values(), *rings.values())):
+            for place in filter(None, (*regions.values(), *rings.values())):
+                self.pool.release(place)
+            return None
+        self.resident |= {name: (place, Matrix(place.start, words))
+                          for name, place in regions.items() if place}
+        places = [place for place in rings.values() if place]
+        return places, {name: Matrix(place.start, words, number)
+                        for name, place in zip(rings, places)}
 
     def _release(self, names: tuple[str, ...], later: set[str]) -> None:
         """Release the places of tensors that no layer reads any more."""
