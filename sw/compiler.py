@@ -392,5 +392,6 @@ class _Lowering:
             c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
                        ring=tiling.c_buffers)
         self.schedule.multiply(layer.input, product, tiling, Buffers(
-            x_dram, x, self.constants[layer.name], w, self.dram.get(layer.output), c))
+            x_dram, x, self.constants[layer.name], w, self.dram.get(layer.output), c,
+            chained=x_dram is None))
         return region

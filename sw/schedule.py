@@ -50,6 +50,9 @@ class Buffers:
     w: Matrix
     c_dram: Matrix | None
     c: Matrix | Drained
+    chained: bool
+    """The inputs are made by a layer before, and the outputs are read by one behind, tile by tile.
+    So the tiles are taken one by one in the first part, and finished one by one in the last."""
 
 
 class Schedule:
@@ -78,6 +81,7 @@ class Schedule:
                  buffers: Buffers) -> None:
         """Add the instructions of a product; ``inputs`` names its inputs, to find them again."""
         parts = list(self._parts(product, tiling, buffers))
+        singly = {0, len(parts) - 1} if buffers.chained else set()
         if not self.program and buffers.x_dram and tiling.piece == product.steps:
             part, *_ = parts.pop(0)
             self._start(inputs, part)
@@ -88,7 +92,7 @@ class Schedule:
             if tiling.double and n + 1 < len(parts):
                 loaded += self._load(*parts[n + 1])
             if tiling.piece == product.steps:
-                self._weave(loaded, self._compute(inputs, part))
+                self._weave(loaded, self._compute(inputs, part, n in singly))
             else:
                 self._weave(loaded, [self._compute_in_pieces(part, tiling.piece)])
 
@@ -135,23 +139,26 @@ class Schedule:
     def _store(self, part: Part, blocks: range, tiles: range) -> list[Instruction]:
         return [] if part.c_dram is None else [part.store(blocks, tiles)]
 
-    def _compute(self, inputs: Hashable, part: Part) -> list[list[Instruction]]:
-        """Multiply a part whose tiles are in the operand buffer, or fit into it."""
+    def _compute(self, inputs: Hashable, part: Part, singly: bool) -> list[list[Instruction]]:
+        """Multiply a part whose tiles are in the operand buffer, or fit into it; ``singly`` one
+        tile after another."""
         steps, stride = range(part.product.steps), part.product.stride
         operand = self.operands.find((inputs, part.tiles))
-        fill = []
+        missing = operand is None
         if operand is None:
             operand = self.operands.put((inputs, part.tiles), len(part.tiles) * stride)
-            fill = [part.fill(part.tiles, steps, operand)]
         last = len(part.tiles) - ((inputs, part.tiles) in self.late)
         self.late.discard((inputs, part.tiles))
+        together = ([part.tiles[n:n + 1] for n in range(len(part.tiles))] if singly
+                    else [part.tiles[:last], part.tiles[last:]])
         products = []
-        for tiles in filter(None, (part.tiles[:last], part.tiles[last:])):
+        for tiles in filter(None, together):
             place = operand + part.tiles.index(tiles.start) * stride
-            products += [[part.matmul(blocks, tiles, steps, place),
-                          *self._store(part, blocks, tiles)]
-                         for blocks in part.product.runs(part.blocks)]
-        products[0] = fill + products[0]
+            fill = [part.fill(tiles, steps, place)] if missing else []
+            for blocks in part.product.runs(part.blocks):
+                products.append([*fill, part.matmul(blocks, tiles, steps, place),
+                                 *self._store(part, blocks, tiles)])
+                fill = []
         return products
 
     def _compute_in_pieces(self, part: Part, piece: int) -> list[Instruction]:
