@@ -24,8 +24,9 @@ GATED = tuple(UNIT_BITS)
 """The activations whose output steps are powers of two."""
 
 _LARGEST_SHIFT = VALUE_BITS - INDICES.bit_length()  # with which the table ends before the value
-_COMPLEMENTS = {activation: np.array(complements(activation))
-                for activation in Activation if activation != Activation.NONE}
+_COMPLEMENTS: dict[Activation, NDArray[np.int64]] = {
+    activation: np.array(complements(activation))
+    for activation in Activation if activation != Activation.NONE}
 
 
 def activate(value: NDArray[np.int64], gate_shift: NDArray[np.int64],

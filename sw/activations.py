@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,12 @@ from .rtl.isa import Activation
 
 __all__ = ["apply", "gelu", "named"]
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]  # of any float
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
-def gelu(x: Array) -> Array:
+def gelu(x: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return ``x·Φ(x)``, with the exact error function."""
     return 0.5 * x * (1 + _erf(x / math.sqrt(2)).astype(x.dtype))
 
