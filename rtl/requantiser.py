@@ -73,7 +73,8 @@ class Requantiser(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        value, over = _shifted(m, self._product(m), self.shift, VALUE_BITS, name="value")
+        value, over = _shifted(m, self._product(m), Const(0), self.shift, VALUE_BITS,
+                               name="value")
         product = self._gated(m, value, over)
         y = product[FRACTION_BITS + GATE_BITS:].as_signed()
         o = Signal.like(self.o, reset_less=True)
@@ -114,7 +115,7 @@ class Requantiser(wiring.Component):
     def _gated(self, m: Module, value: Value, over: Value) -> Signal:
         """Return the product of a value and its gate, and a half: six cycles."""
         m.submodules.table = table = GateTable()
-        index, beyond = _shifted(m, value, self.gate_shift, INDICES.bit_length(), over=over,
+        index, beyond = _shifted(m, value, over, self.gate_shift, INDICES.bit_length(),
                                  name="index")
         m.d.comb += [
             table.index.eq(index),
@@ -135,7 +136,7 @@ class Requantiser(wiring.Component):
         return rounded
 
 
-def _shifted(m: Module, value: Value, digits, width: int, *, over: Value | int = 0,
+def _shifted(m: Module, value: Value, over: Value, digits, width: int, *,
              name: str) -> tuple[Value, Value]:
     """Return a value shifted right, and whether it needs more bits: a cycle for each digit.
 
@@ -143,12 +144,12 @@ def _shifted(m: Module, value: Value, digits, width: int, *, over: Value | int =
     ----------
     value : :class:`~amaranth.hdl.Value`
         Signed.
+    over : :class:`~amaranth.hdl.Value`
+        Whether ``value`` itself needed more bits.
     digits : sequence of :class:`~amaranth.hdl.Value`
         The shift in base 4, most significant digit first, each a cycle after the one before.
     width : :class:`int`
         Bits of the result. Its sign is right even if they are too few.
-    over : :class:`~amaranth.hdl.Value`
-        Whether ``value`` itself needed more bits.
     """
     for n, digit in enumerate(digits):
         unit = 4 ** (len(digits) - 1 - n)

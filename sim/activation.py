@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..rtl.activation import FRACTION_BITS, GATE_BITS, INDICES, VALUE_BITS, complements
+from ..rtl.activation import (
+    FRACTION_BITS,
+    GATE_BITS,
+    INDICES,
+    UNIT_BITS,
+    VALUE_BITS,
+    complements,
+)
 from ..rtl.isa import Activation
 
-__all__ = ["activate"]
+__all__ = ["FINER", "GATED", "activate", "find_gate_shift", "output_step"]
 
-_COMPLEMENTS = {activation: np.array(complements(activation))
-                for activation in Activation if activation != Activation.NONE}
+FINER = 1 << FRACTION_BITS - 1
+"""Steps in an output step to which the scale of a channel with an activation leads."""
+
+GATED = tuple(UNIT_BITS)
+"""The activations whose output steps are powers of two."""
+
+_LARGEST_SHIFT = VALUE_BITS - INDICES.bit_length()  # with which the table ends before the value
+_COMPLEMENTS: dict[Activation, NDArray[np.int64]] = {
+    activation: np.array(complements(activation))
+    for activation in Activation if activation != Activation.NONE}
 
 
 def activate(value: NDArray[np.int64], gate_shift: NDArray[np.int64],
@@ -37,3 +52,18 @@ def activate(value: NDArray[np.int64], gate_shift: NDArray[np.int64],
     gate = np.where(index < 0, missing, (1 << GATE_BITS) - missing)
     drop = FRACTION_BITS + GATE_BITS
     return np.clip((within * gate + (1 << drop - 1)) >> drop, -127, 127).astype(np.int8)
+
+
+def output_step(activation: Activation, gate_shift: ArrayLike) -> NDArray[np.float64]:
+    """Return what a step of the output stands for if the gate is that of GELU or SiLU."""
+    return np.ldexp(1.0, FRACTION_BITS - UNIT_BITS[activation] - np.asarray(gate_shift))
+
+
+def find_gate_shift(activation: Activation, step: ArrayLike) -> NDArray[np.int64]:
+    """Return the gate shift with the least :func:`output_step` that is at least ``step``.
+
+    It is at most 12: then the table ends before a value saturates, and an output is as exact as
+    the table. If all steps are less than ``step``, it is 0.
+    """
+    steps = output_step(activation, np.arange(_LARGEST_SHIFT, -1, -1))  # from the least one up
+    return np.maximum(_LARGEST_SHIFT - np.searchsorted(steps, step), 0)

@@ -197,7 +197,7 @@ class _Lowering:
     def _product(self, layer: QuantisedLinear) -> Product:
         weight = self.weights[layer.name]
         return Product.of(self.graph.tensors[layer.input].tokens, weight.inputs, weight.outputs,
-                          self.geometry, weight.encodings)
+                          self.geometry, weight.encodings, layer.activation)
 
     def _pack(self) -> NDArray[np.uint8]:
         """Lay out the weights of all layers, each block with its channel parameters, the masks,
@@ -218,7 +218,7 @@ class _Lowering:
                 weight = self.weights[layer.name]
                 channels = np.zeros((len(weight.encodings) * g.rows, 8), np.uint8)
                 channels[self.forms[layer.output].positions(g.rows)] = golden.pack_channels(
-                    layer.bias, layer.multiplier, layer.shift)
+                    layer.bias, layer.multiplier, layer.shift, layer.gate_shift)
                 words = weight.words(channels)
             self.constants[layer.name] = self.image.matrix(1, len(words)).start
             packed.append(words)

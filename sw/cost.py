@@ -33,7 +33,7 @@ _ROOT = 40  # from the last value of a tile to the reciprocal root of the first 
 _ISSUE = 4  # from the address of a step to its operands
 _SETTLE = 6  # of a sum, into its context
 _PARAMETERS = 15  # from the last step of a tile to the parameters of its channels
-_LANES = 12  # of requantisation
+_LANES = 17  # of requantisation
 _SOFTMAX = 90  # from the last scores of a head to its factors
 _AHEAD = 8  # tiles of keys of which scores are made before the outputs of those before are done
 """Lengths of pipelines, in cycles."""

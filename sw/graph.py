@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .activations import named
 from .layers import Add, Attention, Layer, Linear, Norm, Tensor, checked
 from .patterns import Pattern
 from .structures import Dense, Structure
@@ -52,7 +53,7 @@ class Graph:
         return name
 
     def linear(self, name: str, x: str, weight: ArrayLike, bias: ArrayLike | None = None, *,
-               structure: Structure | None = None) -> str:
+               structure: Structure | None = None, activation: str | None = None) -> str:
         """Add a layer and the tensor of the same name that it makes, and return that name.
 
         Parameters
@@ -67,12 +68,14 @@ class Graph:
             block in the fastest way that the geometry can hold, which may be dense; with one it
             refuses a geometry that cannot skip the zeros. :class:`~heddle.structures.Dense` makes
             it keep them.
+        activation : ``"relu"``, ``"gelu"``, ``"silu"`` or ``None``
+            What to apply to the outputs.
 
         Raises
         ------
         ValueError
-            If the name is taken, the input is unknown, an array does not fit or is not finite, or
-            the weight does not have the structure.
+            If the name is taken, the input or the activation is unknown, an array does not fit or
+            is not finite, or the weight does not have the structure.
         """
         source = self._readable(x)
         weight = checked(weight, f"Weight of {name}", None, source.features)
@@ -80,11 +83,11 @@ class Graph:
         try:
             (structure or Dense()).check(weight)
         except ValueError as error:
-            raise ValueError(f"Weight of {name} must be {type(structure).__name__}: {error}"
-                             ) from None
+            raise ValueError(f"Weight of {name} must be as its {type(structure).__name__} says: "
+                             f"{error}") from None
         bias = np.zeros(outputs) if bias is None else bias
         layer = Linear(name, x, name, weight, checked(bias, f"Bias of {name}", outputs),
-                       structure)
+                       structure, named(activation))
         self._add(Tensor(name, source.tokens, outputs))
         self.layers.append(layer)
         return name

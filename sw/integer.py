@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .layers import Attention, split
 from .rtl.geometry import Geometry
+from .rtl.isa import Activation
 from .sim import attention, golden, norm
 from .visits import Run
 
@@ -17,7 +18,7 @@ __all__ = ["QuantisedAttention", "QuantisedLayer", "QuantisedLinear", "Quantised
 
 @dataclass(frozen=True)
 class QuantisedLinear:
-    """A layer in integers: ``requantise(weight · x, bias, multiplier, shift)``."""
+    """A layer in integers: ``requantise(weight · x, bias, …, activation)``."""
 
     name: str
     input: str
@@ -27,6 +28,8 @@ class QuantisedLinear:
     bias: NDArray[np.int64]
     multiplier: NDArray[np.int64]
     shift: NDArray[np.int64]
+    gate_shift: NDArray[np.int64]
+    activation: Activation
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -36,7 +39,8 @@ class QuantisedLinear:
     def __call__(self, x: NDArray[np.int8], *, geometry: Geometry) -> NDArray[np.int8]:
         """Return the output ``[tokens, out]`` of an input ``[tokens, in]``, bit for bit."""
         acc = golden.matmul(self.weight.T, x.T)
-        return golden.requantise(acc, self.bias, self.multiplier, self.shift).T
+        return golden.requantise(acc, self.bias, self.multiplier, self.shift, self.gate_shift,
+                                 self.activation).T
 
 
 @dataclass(frozen=True)

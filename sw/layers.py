@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .activations import apply
 from .patterns import Pattern
+from .rtl.isa import Activation
 
 if TYPE_CHECKING:  # structures are checked with what the pruners have, which check as layers do
     from .structures import Structure
@@ -66,7 +68,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Linear:
-    """The layer ``output = input · weightᵀ + bias``, with ``weight`` of ``[out, in]``."""
+    """``output = activation(input · weightᵀ + bias)``, with ``weight`` of ``[out, in]``."""
 
     name: str
     input: str
@@ -75,6 +77,7 @@ class Linear:
     bias: NDArray[np.float32]
     structure: Structure | None = None
     """What is known of the zeros of the weight."""
+    activation: Activation = Activation.NONE
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -82,7 +85,7 @@ class Linear:
         return (self.input,)
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return x @ self.weight.T.astype(np.float64) + self.bias
+        return apply(self.activation, x @ self.weight.T.astype(np.float64) + self.bias)
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ class Part:
             "accumulate": steps.start > 0,
             "drain": steps.stop == self.product.steps,
             "layout": self.c.layout,
+            "activation": self.product.activation,
             "listed": encoding.listed,
             "wide": encoding.wide,
         })

@@ -21,7 +21,9 @@ from .graph import Graph, checked_inputs
 from .integer import QuantisedAttention, QuantisedLayer, QuantisedLinear, QuantisedNorm
 from .layers import Add, Attention, Linear, Norm
 from .rtl.geometry import Geometry, preset
+from .rtl.isa import Activation
 from .sim import golden, norm
+from .sim.activation import FINER, GATED, find_gate_shift, output_step
 from .sim.attention import score_scale
 
 __all__ = ["Activations", "MAX_INPUTS", "QuantisedGraph", "Scale", "quantise", "relative_error"]
@@ -186,11 +188,18 @@ def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
             continue
         bias = np.zeros_like(layer.bias) if per_token else layer.bias
         weight, step = _quantise_weight(layer.weight * _wide(scales[layer.input]), bias)
-        scale = _choose_scale(layer.output, values, graph, headroom=headroom, least=step)
-        multiplier, shift = golden.quantise_scale(step / _wide(scale))
+        scale = _choose_scale(layer.output, values, graph, headroom=headroom, least=step,
+                              activation=layer.activation)
+        finer = 1 if layer.activation == Activation.NONE else FINER
+        multiplier, shift = golden.quantise_scale(finer * step / _wide(scale))
+        gate_shift = np.zeros_like(shift)
+        if layer.activation in GATED:
+            gate_shift = find_gate_shift(layer.activation, _wide(scale))
+            _check_range(layer, values[layer.output], scale, headroom)
         scales[layer.output] = scale
         layers.append(QuantisedLinear(layer.name, layer.input, layer.output, weight,
-                                      np.rint(bias / step).astype(np.int64), multiplier, shift))
+                                      np.rint(bias / step).astype(np.int64), multiplier, shift,
+                                      gate_shift, layer.activation))
     host_bias = {layer.output: layer.bias for layer in graph.linear_layers
                  if per_token and layer.bias.any()}
     return QuantisedGraph(graph, scales, layers, per_token, host_bias)
@@ -210,6 +219,21 @@ def _check(graph: Graph, per_token: bool) -> None:
         if per_token and layer.bias.any() and graph.consumers(layer.output):
             raise ValueError(f"Layer {layer.name} must have no bias, as its output has factors "
                              "for the tokens and another layer reads it")
+        if per_token and layer.activation != Activation.NONE:
+            raise ValueError(f"Layer {layer.name} must have no activation, as its output has "
+                             "factors for the tokens and the activation would have to know them")
+        if layer.activation in GATED and graph.role(layer.output):
+            raise ValueError(f"Layer {layer.name} must have no {layer.activation.name}, as "
+                             "attention reads its output and needs other scales")
+
+
+def _check_range(layer: Linear, x: Array, scale: Scale, headroom: float) -> None:
+    largest = np.abs(x).max(axis=0) * headroom
+    beyond = largest > _LIMIT * _wide(scale) * (1 + 1e-6)
+    if beyond.any():
+        limit = _LIMIT * output_step(layer.activation, 0)
+        raise ValueError(f"Outputs of {layer.name} must be within ±{limit:g}, the range of "
+                         f"{layer.activation.name}, not up to {largest[beyond].max():.3g}")
 
 
 def _wide(scale: Scale) -> Array:
@@ -217,9 +241,13 @@ def _wide(scale: Scale) -> Array:
 
 
 def _quantise_weight(weight: Array, bias: NDArray) -> tuple[NDArray[np.int8], Array]:
-    """Return integer weights and the value of a step of each output channel."""
+    """Return integer weights and the value of a step of each output channel.
+
+    Channels that are 0 altogether have the least step of the others.
+    """
     step = np.maximum(np.abs(weight).max(axis=1) / _LIMIT, np.abs(bias) / _BIAS_LIMIT)
-    step = np.where(step > 0, step, 1.0)
+    some = step > 0
+    step[~some] = step[some].min() if some.any() else 1.0
     return np.rint(weight / step[:, np.newaxis]).astype(np.int8), step
 
 
@@ -292,11 +320,12 @@ def _value_range(layer: Attention, v: Array, output: Array, headroom: float) -> 
 
 
 def _choose_scale(name: str, values: Mapping[str, Array], graph: Graph, *, headroom: float,
-                  least: Array | float = 0.0, per_token: bool = False) -> Scale:
+                  least: Array | float = 0.0, per_token: bool = False,
+                  activation: Activation = Activation.NONE) -> Scale:
     """Return the scale of a tensor with which the layers that read it err least.
 
     ``least`` is the smallest useful value of a step: that of a step of the accumulators. Queries
-    and keys have one scale for all features.
+    and keys have one scale for all features, and outputs of some activations powers of two.
     """
     x = values[name]
     largest = np.abs(x).max(axis=0) * headroom
@@ -309,7 +338,7 @@ def _choose_scale(name: str, values: Mapping[str, Array], graph: Graph, *, headr
         return _scale(name, np.maximum(largest / _LIMIT, np.max(least)))
     consumers = [layer for layer in graph.consumers(name) if isinstance(layer, Linear)]
     if not consumers:
-        return _scale(name, np.maximum(largest / _LIMIT, least))
+        return _scale(name, np.maximum(largest / _LIMIT, least), activation)
     weight = np.concatenate([layer.weight for layer in consumers]).astype(np.float64)
     spread = np.sqrt((weight ** 2).mean(axis=0))
     largest = np.maximum(largest, _FLOOR * largest.max() or 1.0)
@@ -325,11 +354,14 @@ def _choose_scale(name: str, values: Mapping[str, Array], graph: Graph, *, headr
         product = scale.quantise(sample, tokens).astype(np.float32) @ quantised.T.astype(np.float32)
         return relative_error(product * step * tokens[:, np.newaxis], wanted)
 
-    return min((_scale(name, np.maximum(shape * (largest / shape).max() / _LIMIT, least))
-                for shape in shapes), key=error)
+    return min((_scale(name, np.maximum(shape * (largest / shape).max() / _LIMIT, least),
+                       activation) for shape in shapes), key=error)
 
 
-def _scale(name: str, feature: Array) -> Scale:
+def _scale(name: str, feature: Array, activation: Activation = Activation.NONE) -> Scale:
+    """Return a scale of at least these steps, with which the drain can apply an activation."""
+    if activation in GATED:
+        feature = output_step(activation, find_gate_shift(activation, feature))
     with np.errstate(over="ignore", under="ignore"):
         narrow = feature.astype(np.float32)
     if not np.isfinite(narrow).all():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .formats import Encoding
 from .rtl.geometry import Geometry
+from .rtl.isa import Activation
 
 __all__ = ["Product", "Tiling", "choose", "least"]
 
@@ -38,10 +39,13 @@ class Product:
     """Of the blocks of ``rows`` outputs."""
     places: tuple[int, ...]
     """Words of weights, with their channel parameters, before each block and before their end."""
+    activation: Activation = Activation.NONE
+    """What the drain applies to the outputs."""
 
     @classmethod
     def of(cls, tokens: int, inputs: int, outputs: int, geometry: Geometry,
-           encodings: Sequence[Encoding] | None = None) -> Product:
+           encodings: Sequence[Encoding] | None = None,
+           activation: Activation = Activation.NONE) -> Product:
         """Return the product of ``[tokens, inputs]`` and ``[inputs, outputs]``, by default with
         dense weights."""
         g = geometry
@@ -49,7 +53,7 @@ class Product:
         encodings = tuple(encodings or (Encoding(steps),) * -(-outputs // g.rows))
         places = itertools.accumulate((each.words(g) for each in encodings), initial=0)
         return cls(-(-tokens // g.lanes), steps, g.padded_steps(steps), steps * g.step_words,
-                   g.tile_words, encodings, tuple(places))
+                   g.tile_words, encodings, tuple(places), activation)
 
     @property
     def blocks(self) -> int:
@@ -205,6 +209,8 @@ def _rank(product: Product, geometry: Geometry, tiling: Tiling,
     elif groups > 1:
         fills = chunks
     array = product.tiles * product.array_steps
+    if product.listed and groups > 1 and 2 * product.stride > geometry.operand_steps:
+        array += fills * product.tiles * product.x_words  # no tile is filled beside the one in use
     transfers = weights + inputs + outputs
     port = transfers + fills * product.tiles * product.x_words + outputs
     word = geometry.word_bytes / min(geometry.bandwidth_assumed,

@@ -9,17 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..activations import gelu
+
 __all__ = ["Encoder", "Layer", "LayerTrace", "Linear", "Norm"]
 
 Array = NDArray[np.floating]
-
-_erf = np.frompyfunc(math.erf, 1, 1)
-
-
-def gelu(x: Array) -> Array:
-    """Return ``x·Φ(x)``, with the exact error function."""
-    return 0.5 * x * (1 + _erf(x / math.sqrt(2)).astype(x.dtype))
-
 
 def softmax(x: Array) -> Array:
     """Return the softmax over the last axis."""

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from heddle import quantise as module
+from heddle.activations import named
 from heddle.graph import Graph
 from heddle.models import MiniLM
 from heddle.quantise import MAX_INPUTS, quantise, relative_error
 from heddle.sim import golden
 
 
-def layer(weight, bias=None, *, tokens=64):
+def layer(weight, bias=None, *, tokens=64, activation=None):
     graph = Graph()
     x = graph.input("x", tokens=tokens, features=np.shape(weight)[1])
-    graph.output(graph.linear("y", x, weight, bias))
+    graph.output(graph.linear("y", x, weight, bias, activation=activation))
     return graph
 
 
@@ -50,6 +51,21 @@ def test_error_of_normal_data(inputs, activations):
     rng = np.random.default_rng(inputs)
     weight, bias = rng.normal(size=(96, inputs)), rng.normal(size=96)
     assert error(weight, bias, rng.normal(size=(128, inputs)), activations) < 0.014
+
+
+def test_outputs_that_are_pruned_do_not_coarsen_the_others():
+    """Queries have one scale for all features, and accumulators of outputs that are gone no step."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(3, 8, 20))
+    weights[0, 3:5] = weights[1, 5] = 0
+    graph = Graph()
+    x = graph.input("x", tokens=9, features=20)
+    graph.output(graph.attention("o", *(graph.linear(name, x, weight)
+                                        for name, weight in zip("qkv", weights))))
+    inputs = {"x": rng.normal(size=(9, 20))}
+    quantised = quantise(graph, inputs)
+    got, wanted = quantised.infer(inputs, "tiny")["o"], graph.evaluate(inputs)["o"]
+    assert relative_error(got, wanted) < 0.05
 
 
 @pytest.mark.parametrize("activations", ["tensor", "token"])
@@ -204,3 +220,71 @@ def test_graphs_refuse_what_does_not_fit():
             (lambda: g.output("x"), "Output must be made by a layer, and 'x' is an input")):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+# -- activations -----------------------------------------------------------------------------------
+
+GATES = ("relu", "gelu", "silu")
+
+
+@pytest.mark.parametrize("activation", GATES)
+@pytest.mark.parametrize("spread", [0.1, 1, 10])
+def test_a_layer_with_an_activation_errs_as_one_without(spread, activation):
+    """In units of its input: an activation takes away half of a signal, but not of its error."""
+    rng = np.random.default_rng(7)
+    weight, x = rng.normal(size=(96, 64)) * spread / 8, rng.normal(size=(128, 64))
+    bias = rng.normal(size=96) * spread
+    errors = []
+    for name in (None, activation):
+        graph = layer(weight, bias, tokens=128, activation=name)
+        got = quantise(graph, {"x": x}).infer({"x": x})["y"]
+        errors.append(np.sqrt(np.mean((got - graph.evaluate({"x": x})["y"]) ** 2)))
+    assert errors[1] < 1.3 * errors[0]
+
+
+@pytest.mark.parametrize("activation", GATES)
+def test_integers_of_an_activation_are_what_the_drain_computes(activation):
+    rng = np.random.default_rng(8)
+    x, weight = rng.normal(size=(50, 20)), rng.normal(size=(7, 20))
+    weight *= 4.0 ** np.arange(-3, 4)[:, np.newaxis]
+    quantised = quantise(layer(weight, tokens=50, activation=activation), {"x": x})
+    [only] = quantised.layers
+    integers = quantised.integers({"x": x})
+    wanted = golden.requantise(only.weight.astype(int) @ integers["x"].T.astype(int), only.bias,
+                               only.multiplier, only.shift, only.gate_shift, named(activation)).T
+    assert (integers["y"] == wanted).all()
+    if activation != "relu":  # powers of two that hold the range, and no more than that
+        assert only.gate_shift.tolist() == sorted(only.gate_shift, reverse=True)
+        assert (np.abs(integers["y"].astype(int)).max(axis=0)[only.gate_shift < 12] > 60).all()
+
+
+@pytest.mark.parametrize("activation", GATES)
+def test_scales_between_two_layers_suit_both(activation):
+    rng = np.random.default_rng(9)
+    graph = Graph()
+    x = graph.input("x", tokens=64, features=48)
+    h = graph.linear("h", x, rng.normal(size=(96, 48)) * rng.lognormal(size=(96, 1)) / 7,
+                     activation=activation)
+    graph.output(graph.linear("y", h, rng.normal(size=(32, 96))))
+    inputs = {"x": rng.normal(size=(64, 48))}
+    quantised = quantise(graph, inputs)
+    assert len(set(quantised.scales["h"].feature.tolist())) > 1
+    assert relative_error(quantised.infer(inputs)["y"], graph.evaluate(inputs)["y"]) < 0.025
+
+
+def test_activations_refused():
+    x = {"x": np.ones((2, 4))}
+    with pytest.raises(ValueError, match="Layer y must have no activation, as its output has "
+                                         "factors for the tokens"):
+        quantise(layer(np.ones((3, 4)), tokens=2, activation="relu"), x, "token")
+    with pytest.raises(ValueError, match=r"Outputs of y must be within ±1016, the range of GELU, "
+                                         r"not up to 4e\+03"):
+        quantise(layer(np.full((3, 4), 1000), tokens=2, activation="gelu"), x)
+    graph = Graph()
+    q, k = (graph.input(name, tokens=2, features=4) for name in "qk")
+    v = graph.linear("v", graph.input("x", tokens=2, features=4), np.eye(4), activation="silu")
+    k = graph.linear("kk", k, np.eye(4))
+    graph.output(graph.attention("o", q, k, v))
+    with pytest.raises(ValueError, match="Layer v must have no SILU, as attention reads its output "
+                                         "and needs other scales"):
+        quantise(graph, {name: np.ones((2, 4)) for name in "qkx"})
