@@ -2,54 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-__all__ = ["Encoder", "Layer", "LayerTrace", "Linear", "Norm"]
+from .modules import Array, Linear, Norm, SelfAttention, gelu
 
-Array = NDArray[np.floating]
-
-_erf = np.frompyfunc(math.erf, 1, 1)
-
-
-def gelu(x: Array) -> Array:
-    """Return ``x·Φ(x)``, with the exact error function."""
-    return 0.5 * x * (1 + _erf(x / math.sqrt(2)).astype(x.dtype))
-
-
-def softmax(x: Array) -> Array:
-    """Return the softmax over the last axis."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-@dataclass(frozen=True)
-class Linear:
-    """``x·weightᵀ + bias``; ``weight`` is ``[out, in]``."""
-
-    weight: Array
-    bias: Array
-
-    def __call__(self, x: Array) -> Array:
-        return x @ self.weight.T + self.bias
-
-
-@dataclass(frozen=True)
-class Norm:
-    """Layer normalisation over the features of each token."""
-
-    gain: Array
-    bias: Array
-    epsilon: float
-
-    def __call__(self, x: Array) -> Array:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        variance = (centred * centred).mean(axis=-1, keepdims=True)
-        return centred / np.sqrt(variance + self.epsilon) * self.gain + self.bias
+__all__ = ["Encoder", "Layer", "LayerTrace"]
 
 
 @dataclass(frozen=True)
@@ -72,37 +33,24 @@ class LayerTrace:
     output: Array
 
 
-@dataclass(frozen=True)
-class Layer:
+@dataclass(frozen=True, kw_only=True)
+class Layer(SelfAttention):
     """One encoder layer: attention, then feed-forward, each followed by residual and norm."""
 
-    query: Linear
-    key: Linear
-    value: Linear
-    output: Linear
     attention_norm: Norm
     expand: Linear
     contract: Linear
     norm: Norm
-    heads: int
 
     def __call__(self, x: Array, lengths: Sequence[int]) -> LayerTrace:
         """Run the layer on sequences of these lengths, whose tokens are the rows of ``x``."""
         q, k, v = self.query(x), self.key(x), self.value(x)
-        ends = np.cumsum(lengths)[:-1]
-        context = np.concatenate([self._attention(*qkv) for qkv in zip(
-            np.split(q, ends), np.split(k, ends), np.split(v, ends))])
+        context = self.attend(q, k, v, lengths)
         projected = self.output(context)
         attended = self.attention_norm(x + projected)
         inner = gelu(self.expand(attended))
         output = self.norm(attended + self.contract(inner))
         return LayerTrace(x, q, k, v, context, projected, attended, inner, output)
-
-    def _attention(self, q: Array, k: Array, v: Array) -> Array:
-        tokens, hidden = q.shape
-        q, k, v = (t.reshape(tokens, self.heads, -1).swapaxes(0, 1) for t in (q, k, v))
-        scores = q @ k.swapaxes(1, 2) / math.sqrt(hidden // self.heads)
-        return (softmax(scores) @ v).swapaxes(0, 1).reshape(tokens, hidden)
 
 
 class Encoder:
