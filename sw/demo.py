@@ -20,8 +20,7 @@ from .compiler import lower
 from .device import DeviceError
 from .graph import Graph
 from .integer import QuantisedAttention
-from .models import MiniLM
-from .models.bert import LayerTrace
+from .models import LayerTrace, MiniLM
 from .quantise import QuantisedGraph, quantise, relative_error
 from .rtl.geometry import Geometry
 
@@ -74,7 +73,7 @@ def run_layer(graph: Graph, trace: LayerTrace, lengths: Sequence[int], geometry:
     ----------
     graph : :class:`~heddle.graph.Graph`
         As :func:`~heddle.blocks.attention_block` returns it.
-    trace : :class:`~heddle.models.bert.LayerTrace`
+    trace : :class:`~heddle.models.LayerTrace`
         The tensors of this layer in the reference.
     lengths : sequence of int
         Tokens of each sentence.
