@@ -4,16 +4,16 @@ from .balanced import prune_balanced
 from .columns import Columns, Kept, prune_columns
 from .footprint import Footprint, footprint
 from .hierarchical import prune_hierarchical
-from .nm import inherit_nm, prune_nm
-from .ranking import first_order, magnitude
-from .transformer import (
+from .model import (
     AttentionWeights,
     PrunedAttention,
     PrunedLayer,
     PrunedTransformer,
     TransformerLayer,
-    prune_transformer,
 )
+from .nm import inherit_nm, prune_nm
+from .ranking import first_order, magnitude
+from .transformer import prune_transformer
 
 __all__ = ["AttentionWeights", "Columns", "Footprint", "Kept", "PrunedAttention", "PrunedLayer",
            "PrunedTransformer", "TransformerLayer", "first_order", "footprint", "inherit_nm",

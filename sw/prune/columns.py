@@ -55,6 +55,13 @@ class Columns:
                              f"{int(np.argmin(np.isfinite(array)))} is not")
         return cls(name, group, np.abs(array.astype(np.float64)), heads)
 
+    @property
+    def live(self) -> Bools:
+        """Which columns have a score above 0; of a head that has none, the first."""
+        live = (self.scores > 0).reshape(self.heads, -1)
+        live[:, 0] |= ~live.any(1)
+        return live.ravel()
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -80,9 +87,11 @@ def prune_columns(columns: Sequence[Columns], sparsity: float, *, coarse: float 
 
     Every step keeps a given number of columns, to the nearest, in the least number of blocks: of
     each head its best block of ``grain`` columns, then the best blocks of all heads until there is
-    room, and in these the best columns. So no head is left a little above a block as long as
-    another has room, and what a block costs is used. With ``grain`` 1 that is the paper's ranking.
-    Every head keeps a column; of equal scores the first are kept.
+    room; the last of them is not full, or if one for each head is room enough, those with the
+    worst columns are not. So no head is left a little above a block as long as another has room,
+    and what a block costs is used. With ``grain`` 1 that is the paper's ranking.
+    Every head keeps a column; of equal scores the first are kept. Columns of score 0 count as
+    pruned already, so the first step takes them all.
 
     Parameters
     ----------
@@ -114,9 +123,12 @@ def prune_columns(columns: Sequence[Columns], sparsity: float, *, coarse: float 
     groups: dict[str, list[int]] = {}
     for n, each in enumerate(columns):
         groups.setdefault(each.group, []).append(n)
+    stages = (alone, min(coarse, sparsity), steps[0]), (groups, sparsity, steps[1])
+    for stage, end, _ in stages:
+        for group in stage.values():
+            _check([columns[n] for n in group], end)
     kept = Kept(tuple(np.ones(c.scores.size, bool) for c in columns), 0.0, 0.0)
-    for stage, end, step in ((alone, min(coarse, sparsity), steps[0]),
-                             (groups, sparsity, steps[1])):
+    for stage, end, step in stages:
         for share in _ladder(kept.sparsity, end, step):
             masks = _step(columns, stage.values(), kept.masks, share, grain)
             candidate = Kept(masks, share if stage is alone else kept.coarse, share)
@@ -124,6 +136,15 @@ def prune_columns(columns: Sequence[Columns], sparsity: float, *, coarse: float 
                 break
             kept = candidate
     return kept
+
+
+def _check(members: Sequence[Columns], sparsity: float) -> None:
+    """Refuse a sparsity that leaves fewer columns than heads."""
+    total, heads = sum(c.scores.size for c in members), sum(c.heads for c in members)
+    if kept_of(total, sparsity) < heads:
+        raise ValueError(f"A sparsity of {sparsity} leaves {kept_of(total, sparsity)} of the "
+                         f"{total} columns of {', '.join(c.name for c in members)}, but each of "
+                         f"the {heads} heads must keep one")
 
 
 def _ladder(start: float, end: float, step: float) -> Iterator[float]:
@@ -138,7 +159,8 @@ def _step(columns: Sequence[Columns], groups: Iterable[Sequence[int]], masks: Se
     result = list(masks)
     for group in groups:
         members = [columns[n] for n in group]
-        chosen = _choose(members, np.concatenate([masks[n] for n in group]), share, grain)
+        allowed = np.concatenate([masks[n] & columns[n].live for n in group])
+        chosen = _choose(members, allowed, share, grain)
         ends = np.cumsum([c.scores.size for c in members])[:-1]
         for n, mask in zip(group, np.split(chosen, ends)):
             result[n] = mask
@@ -149,22 +171,22 @@ def _choose(members: Sequence[Columns], allowed: Bools, share: float, grain: int
     """Return which columns of a group are kept, all members one after the other."""
     scores = np.concatenate([c.scores for c in members])
     widths = np.concatenate([np.full(c.heads, c.scores.size // c.heads) for c in members])
-    count = kept_of(scores.size, share)
-    if count < widths.size:
-        raise ValueError(f"A sparsity of {share:.4g} leaves {count} of the {scores.size} columns "
-                         f"of {', '.join(c.name for c in members)}, but each of the "
-                         f"{widths.size} heads must keep one")
     head = np.repeat(np.arange(widths.size), widths)
+    count = min(kept_of(scores.size, share), int(allowed.sum()))
+    # The allowed columns head by head, the best of each head first, cut into blocks.
     order = np.lexsort((-scores, head, ~allowed))[:np.count_nonzero(allowed)]
-    sizes = np.bincount(head[order])
-    place = np.arange(order.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within its head
+    scores, sizes = scores[order], np.bincount(head[order])
+    place = np.arange(order.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     starts = np.flatnonzero(place % grain == 0)
-    size_of, worth = (np.add.reduceat(x, starts) for x in (np.ones(order.size, int), scores[order]))
-    ranked = np.lexsort((-worth, -size_of, place[starts] > 0))  # first blocks of heads come first
-    needed = max(widths.size, 1 + np.searchsorted(np.cumsum(size_of[ranked]), count))
-    block = np.repeat(np.arange(starts.size), size_of)
-    within = np.isin(block, ranked[:needed])
-    rank = np.where(place == 0, np.inf, np.where(within, scores[order], -1))
-    mask = np.zeros(scores.size, bool)
-    mask[order[largest(rank, count)]] = True
+    room = np.diff(starts, append=order.size)
+    # First the first block of each head, then full blocks, then partial ones, until there is room.
+    ranked = np.lexsort((-np.add.reduceat(scores, starts), -room, place[starts] > 0))
+    needed = max(widths.size, 1 + int(np.searchsorted(np.cumsum(room[ranked]), count)))
+    block = np.repeat(np.arange(starts.size), room)
+    # What is too much goes from the last block, or if there are first ones alone from any of them.
+    whole = ranked[:needed - 1] if needed > widths.size else ranked[:0]
+    scores = np.where(np.isin(block, ranked[:needed]), scores, -1)
+    scores[(place == 0) | np.isin(block, whole)] = np.inf
+    mask = np.zeros(allowed.size, bool)
+    mask[order[largest(scores, count)]] = True
     return mask

@@ -48,7 +48,7 @@ def footprint(outputs: int | Sequence[int], inputs: int | Sequence[int],
     """
     g = geometry
     blocks = _padded(outputs, "Outputs", g.rows) // g.rows
-    width = inputs if isinstance(inputs, int) else _padded(inputs, "Inputs", g.rows)
+    width = _padded(inputs, "Inputs", g.rows) if isinstance(inputs, Sequence) else inputs
     steps = _padded(width, "Inputs", g.depth) // g.depth
     words = blocks * (steps + g.channel_words)
     return Footprint(_padded(outputs, "Outputs") * _padded(inputs, "Inputs"), blocks,
@@ -58,5 +58,5 @@ def footprint(outputs: int | Sequence[int], inputs: int | Sequence[int],
 
 def _padded(widths: int | Sequence[int], name: str, unit: int = 1) -> int:
     """Return the sum of the widths after rounding each up to a whole number of units."""
-    each = [widths] if isinstance(widths, int) else widths
+    each = widths if isinstance(widths, Sequence) else [widths]
     return sum(-(-size(width, name) // unit) * unit for width in each)
