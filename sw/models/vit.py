@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from .modules import Array, Linear, Norm, SelfAttention, gelu
+from .modules import ACTIVATIONS, Array, Linear, Norm
+from .transformer import Head, Layer, PatchEmbedding, Transformer
 
-__all__ = ["EPSILON", "HEADS", "Layer", "Stage", "VisionTransformer"]
+__all__ = ["EPSILON", "HEADS", "Stage", "VisionTransformer"]
 
 EPSILON = 1e-6
 """Of the normalisations."""
@@ -20,16 +21,6 @@ HEADS = 4
 
 Stage = Callable[[str, Array], Array]
 """Computes the stage of a name, from rows of inputs to as many rows of outputs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer(SelfAttention):
-    """One layer: attention, then feed-forward, each of a normalised input and added to it."""
-
-    attention_norm: Norm
-    norm: Norm
-    expand: Linear
-    contract: Linear
 
 
 class VisionTransformer:
@@ -52,7 +43,9 @@ class VisionTransformer:
 
     Attributes
     ----------
-    layers : list of :class:`Layer`
+    network : :class:`~heddle.models.transformer.Transformer`
+        The same in the form that all models have.
+    layers : tuple of :class:`~heddle.models.transformer.Layer`
     head : :class:`~heddle.models.modules.Linear`
     tokens : :class:`int`
         Of an image.
@@ -72,20 +65,23 @@ class VisionTransformer:
         def norm(name: str) -> Norm:
             return Norm(tensor(f"{name}.weight"), tensor(f"{name}.bias"), EPSILON)
 
-        self._embedding = linear("embedding")
-        self._class_token = tensor("class_token")
-        self._positions = tensor("positions")
-        self.tokens, self.width = self._positions.shape
+        self.tokens, self.width = weights["positions"].shape
+        side = math.isqrt(self.tokens - 1)
         count = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
-        self.layers = [Layer(
+        self.head = linear("head")
+        self.layers = tuple(Layer(
             heads=HEADS,
+            norm_first=True,
             attention_norm=norm(f"{name}.attention_norm"),
             norm=norm(f"{name}.norm"),
             **{part: linear(f"{name}.{part}")
                for part in ("query", "key", "value", "output", "expand", "contract")},
-        ) for name in (f"layers.{n}" for n in range(count))]
-        self._norm = norm("norm")
-        self.head = linear("head")
+        ) for name in (f"layers.{n}" for n in range(count)))
+        self.network = Transformer(
+            kind="vit", layers=self.layers, norm=norm("norm"), head=Head(decoder=self.head),
+            embedding=PatchEmbedding(
+                patch=linear("embedding"), special=tensor("class_token")[np.newaxis],
+                positions=tensor("positions"), size=1, image=(1, side, side)))
 
     @property
     def linears(self) -> dict[str, Linear]:
@@ -119,19 +115,12 @@ class VisionTransformer:
         Raises
         ------
         ValueError
-            If there is no image, or they have another number of pixels.
+            If there is no image, or they have another shape.
         """
         stage = stage or self.stage
-        pixels = np.asarray(images, self.dtype)
-        if pixels.ndim != 3 or not len(pixels) or pixels[0].size != self.tokens - 1:
-            raise ValueError(f"Images must be at least one of {self.tokens - 1} pixels, in three "
-                             f"axes, not an array of shape {pixels.shape}")
-        embedded = self._embedding(pixels.reshape(len(pixels), -1, 1))
-        first = np.broadcast_to(self._class_token, (len(pixels), 1, len(self._class_token)))
-        x = np.concatenate([first, embedded], axis=1) + self._positions
-        x = x.reshape(-1, x.shape[-1])
+        x = self.network.embed(np.expand_dims(images, 1))
         for n, layer in enumerate(self.layers):
             x = x + stage(f"attention {n}", layer.attention_norm(x))
-            inner = gelu(stage(f"expand {n}", layer.norm(x)))
+            inner = ACTIVATIONS[layer.activation](stage(f"expand {n}", layer.norm(x)))
             x = x + stage(f"contract {n}", inner)
-        return stage("head", self._norm(x[::self.tokens]))
+        return stage("head", self.network.finish(x[::self.tokens]))

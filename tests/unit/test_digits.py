@@ -109,6 +109,12 @@ def test_accuracy_in_floating_point(digits):
     assert more >= dense - 0.03 * 360
 
 
+def test_stages_make_up_the_network(digits, model):
+    images = digits.test.images[:3]
+    np.testing.assert_allclose(model.run(images), model.network.logits(images[:, np.newaxis]),
+                               atol=1e-12)
+
+
 def test_images_do_not_see_each_other(digits, model):
     images = digits.test.images[:3]
     alone = np.concatenate([model.run(image[np.newaxis]) for image in images])
@@ -138,7 +144,7 @@ def test_stages_take_the_place_of_the_model(digits, model):
 
 @pytest.mark.parametrize("shape", [(0, 8, 8), (8, 8), (2, 7, 8)])
 def test_other_images_are_refused(model, shape):
-    with pytest.raises(ValueError, match="at least one of 64 pixels"):
+    with pytest.raises(ValueError, match=r"shape \[images, 1, 8, 8\], at least one, not"):
         model.run(np.zeros(shape))
 
 
