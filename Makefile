@@ -13,7 +13,7 @@ STAMP  := $(VENV)/.installed
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim verilog lint bench clean
+.PHONY: help demo test sim verilog lint bench train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,6 +48,13 @@ lint: $(STAMP)  ## check style and types
 
 bench: $(STAMP)  ## measure the benchmarks of docs/benchmarks.md
 	$(VENV)/bin/heddle bench all
+
+# On Linux the registry's PyTorch brings the CUDA libraries. A build for the CPU that is installed in
+# the environment before, from wherever there is one, is kept.
+train: $(STAMP)  ## train the models of the digits anew, with PyTorch
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev,train]'
+	$(PYTHON) -m pytest tests/train
+	nice $(PYTHON) -m heddle.train.digits
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info sw/*.egg-info .pytest_cache .ruff_cache .hypothesis

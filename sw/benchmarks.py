@@ -13,7 +13,7 @@ from . import api
 from .compiler import lower
 from .device import Device, Rtl
 from .graph import Graph
-from .models.transformer import random_inputs, random_layers, transformer_graph
+from .models.transformer_base import random_inputs, random_layers, transformer_graph
 from .prune import prune_transformer
 from .quantise import quantise
 from .rtl.geometry import Geometry, preset
@@ -121,7 +121,7 @@ def transformer_base(sparsity: float, tokens: int, *, geometry: str | Geometry =
     """Run a pruned Transformer-base as one program, and return its report.
 
     That is the workload of Zhang et al. (ACM TECS 20(5s), 2021), encoder and decoder of six layers
-    each; :mod:`heddle.models.transformer` says what is in it. The report also has ``sparsity``, the
+    each; :mod:`heddle.models.transformer_base` says what is in it. The report also has ``sparsity``, the
     share of columns that is pruned, and ``operations``, as the paper counts them: two for each
     multiplication of a weight that is left, and of attention for all pairs of tokens.
     """

@@ -188,6 +188,36 @@ def all_() -> None:
     _table(COLUMNS, 2, measure())
 
 
+@main.group()
+def evaluate() -> None:
+    """Measure the accuracy of trained networks."""
+
+
+@evaluate.command()
+@click.option("--model", type=click.Choice(["dense", "80", "90"]), multiple=True,
+              default=["dense", "80", "90"], help="A model; by default all three.")
+@click.option("--images", type=click.IntRange(1), help="Only so many of the 360 test images.")
+@_geometry
+@click.option("--device", type=click.Choice(["rtl", "golden"]), default="golden",
+              show_default=True, help="The RTL in Verilator, or the NumPy model.")
+@_json
+def digits(model: tuple[str, ...], images: int | None, geometry: str, device: str,
+           file: Path | None) -> None:
+    """Read handwritten digits with vision transformers, dense and pruned."""
+    from .evaluate import evaluate_digits, table
+
+    evaluations = []
+    for level in model:
+        with _running(geometry, device) as status:
+            evaluations.append(evaluate_digits(
+                level, geometry=PRESETS[geometry], device=device, images=images,
+                progress=lambda done, level=level: status.update(  # type: ignore[misc]
+                    f"Model {level}: {done} images are read")))
+    _console.print(table(evaluations))
+    if file is not None:
+        file.write_text(json.dumps([each.as_dict() for each in evaluations], indent=2) + "\n")
+
+
 @main.command()
 @click.argument("program", type=_FOUND)
 @click.option("--input", "source", type=_FOUND, required=True,

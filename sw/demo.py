@@ -15,17 +15,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from .api import Result, run
+from .blocks import attention_block
 from .compiler import lower
 from .device import DeviceError
 from .graph import Graph
 from .integer import QuantisedAttention
-from .models import MiniLM
-from .models.bert import Layer, LayerTrace
-from .patterns import Pattern
+from .models import LayerTrace, MiniLM
 from .quantise import QuantisedGraph, quantise, relative_error
 from .rtl.geometry import Geometry
 
-__all__ = ["SENTENCES", "LayerResult", "attention_block", "demonstrate", "run_layer"]
+__all__ = ["SENTENCES", "LayerResult", "demonstrate", "run_layer"]
 
 SENTENCES = (
     "A heddle lifts the threads that the pattern of the cloth calls for, and no others.",
@@ -63,31 +62,6 @@ class LayerResult:
         return relative_error(self.result.output, self.wanted)
 
 
-def attention_block(name: str, layer: Layer, lengths: Sequence[int]) -> Graph:
-    """Return what an encoder layer does between its input and its first sum, as one graph.
-
-    The tokens of all sentences are the rows of one matrix; those of other sentences are hidden.
-
-    Parameters
-    ----------
-    name : :class:`str`
-    layer : :class:`~heddle.models.bert.Layer`
-    lengths : sequence of int
-        Tokens of each sentence.
-    """
-    sentence = np.repeat(np.arange(len(lengths)), lengths)
-    tokens, features = len(sentence), layer.query.weight.shape[1]
-    graph = Graph(name)
-    hidden = graph.input("hidden", tokens=tokens, features=features)
-    for projection in ("query", "key", "value"):
-        linear = getattr(layer, projection)
-        graph.linear(projection, hidden, linear.weight, linear.bias)
-    pattern = Pattern(tokens, tokens, mask=np.equal.outer(sentence, sentence), heads=layer.heads)
-    graph.attention("context", "query", "key", "value", heads=layer.heads, pattern=pattern)
-    graph.output(graph.linear("output", "context", layer.output.weight, layer.output.bias))
-    return graph
-
-
 def run_layer(graph: Graph, trace: LayerTrace, lengths: Sequence[int], geometry: Geometry,
               device: str, progress: Callable[[int], None] | None = None) -> LayerResult:
     """Compile the attention block of an encoder layer, run it, compare the result.
@@ -98,8 +72,8 @@ def run_layer(graph: Graph, trace: LayerTrace, lengths: Sequence[int], geometry:
     Parameters
     ----------
     graph : :class:`~heddle.graph.Graph`
-        As :func:`attention_block` returns it.
-    trace : :class:`~heddle.models.bert.LayerTrace`
+        As :func:`~heddle.blocks.attention_block` returns it.
+    trace : :class:`~heddle.models.LayerTrace`
         The tensors of this layer in the reference.
     lengths : sequence of int
         Tokens of each sentence.

@@ -1,6 +1,9 @@
-"""Reference models: pretrained networks, computed in NumPy."""
+"""Reference models: networks from files and packages, computed in NumPy."""
 
-from .bert import Encoder, LayerTrace
+from .checkpoint import CheckpointError
+from .load import load_model
 from .minilm import MiniLM
+from .sapiens import Sapiens
+from .transformer import LayerTrace, Transformer
 
-__all__ = ["Encoder", "LayerTrace", "MiniLM"]
+__all__ = ["CheckpointError", "LayerTrace", "MiniLM", "Sapiens", "Transformer", "load_model"]

@@ -1,95 +1,215 @@
-"""The Transformer of Vaswani et al. (NIPS 2017), pruned, as one graph of its products and softmax.
-
-It is a workload, not a model of anything: weights and activations are random. What stands between
-the sublayers is not in it, that is residual additions and layer normalisation; nor are ReLU between
-the two products of a feed-forward network, embeddings, and the classifier. Each sublayer therefore
-reads activations of its own, an input of the graph as wide as the residual stream, where the
-network has the normalised sum of what came before; and what it would add to the residual stream, is
-an output of the graph. Within a sublayer, all tensors pass as in the network. The decoder's layers
-read one memory, an input too, where the network has the output of the encoder.
-"""
+"""Transformers of one form, BERT to ViT, as a description with weights that NumPy can compute."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from ..graph import Graph
-from ..patterns import Pattern
-from ..prune import AttentionWeights, PrunedAttention, PrunedLayer, TransformerLayer
+from .modules import ACTIVATIONS, Array, Linear, Norm, SelfAttention
 
-__all__ = ["random_inputs", "random_layers", "transformer_graph"]
-
-_SPREAD = 0.3  # of the logarithms of columns' norms, among the columns of a weight
-_DRIFT = 0.08  # the same, among the weights of a type
+__all__ = ["Head", "Layer", "LayerTrace", "PatchEmbedding", "TokenEmbedding", "Transformer"]
 
 
-def random_layers(*, features: int = 512, heads: int = 8, hidden: int = 2048, layers: int = 6,
-                  seed: int = 0) -> list[TransformerLayer]:
-    """Return the layers of an encoder and then as many of a decoder; by default Transformer-base.
+@dataclass(frozen=True)
+class LayerTrace:
+    """Every tensor that one layer computes, each ``[tokens, features]``."""
 
-    The columns of a weight differ in their norms, and so do the weights of a type from layer to
-    layer: both log-normally, so that a pruner that compares columns across layers leaves layers of
-    different sizes. Outputs of a weight have a variance of about 1 if its inputs have.
+    input: Array
+    hidden: Array
+    """What the query, key and value projections read: the input, or its norm."""
+    query: Array
+    key: Array
+    value: Array
+    context: Array
+    """Attention's result, all heads side by side; what the output projection reads."""
+    projected: Array
+    """The output projection, before the sum with the input."""
+    attended: Array
+    """That sum, normalised or not; what is added again in the end."""
+    fed: Array
+    """What the feed-forward part reads: ``attended``, or its norm."""
+    inner: Array
+    """After the activation; what the second feed-forward projection reads."""
+    output: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(SelfAttention):
+    """Attention, then feed-forward; the input of each is added to its output.
+
+    The norm of each part applies to that sum or, with ``norm_first``, to what the part reads.
     """
-    random = np.random.default_rng(seed)
 
-    def weight(outputs: int, inputs: int) -> NDArray[np.float32]:
-        norms = np.exp(_DRIFT * random.standard_normal()
-                       + _SPREAD * random.standard_normal((outputs, 1)))
-        values = random.standard_normal((outputs, inputs)) * norms / np.sqrt(inputs)
-        return values.astype(np.float32)
+    attention_norm: Norm
+    expand: Linear
+    contract: Linear
+    norm: Norm
+    activation: str = "gelu"
+    """A name in :data:`~heddle.models.modules.ACTIVATIONS`."""
+    norm_first: bool = False
 
-    def attention() -> AttentionWeights:
-        q, k, v, o = (weight(features, features) for _ in "qkvo")
-        return AttentionWeights(q, k, v, o, heads)
+    def __call__(self, x: Array, lengths: Sequence[int]) -> LayerTrace:
+        """Run the layer on sequences of these lengths, whose tokens are the rows of ``x``."""
+        hidden = self.attention_norm(x) if self.norm_first else x
+        q, k, v = self.query(hidden), self.key(hidden), self.value(hidden)
+        context = self.attend(q, k, v, lengths)
+        projected = self.output(context)
+        attended = x + projected if self.norm_first else self.attention_norm(x + projected)
+        fed = self.norm(attended) if self.norm_first else attended
+        inner = ACTIVATIONS[self.activation](self.expand(fed))
+        output = attended + self.contract(inner)
+        return LayerTrace(x, hidden, q, k, v, context, projected, attended, fed, inner,
+                          output if self.norm_first else self.norm(output))
 
-    return [TransformerLayer(attention(), weight(hidden, features), weight(features, hidden),
-                             attention() if n >= layers else None) for n in range(2 * layers)]
+
+@dataclass(frozen=True, kw_only=True)
+class TokenEmbedding:
+    """Sequences of token numbers as rows of features."""
+
+    words: Array
+    """A row for each token of the vocabulary, in the precision of the file."""
+    positions: Array
+    """A row for each place in a sequence, with the embedding of the first segment, if any."""
+    norm: Norm | None = None
+
+    def __call__(self, sequences: Sequence[Sequence[int]]) -> tuple[Array, list[int]]:
+        """Return a row for each token of each sequence, and the lengths of the sequences.
+
+        Raises
+        ------
+        ValueError
+            If there is no sequence, one is empty or longer than the position table, or a token is
+            not in the vocabulary.
+        """
+        limit, vocabulary = len(self.positions), len(self.words)
+        if not len(sequences):
+            raise ValueError("A model needs at least one sequence, not none")
+        for n, sequence in enumerate(sequences):
+            if not 1 <= len(sequence) <= limit:
+                raise ValueError(f"Sequence {n} must have 1 to {limit} tokens, not "
+                                 f"{len(sequence)}")
+            for token in sequence:
+                if not 0 <= token < vocabulary:
+                    raise ValueError(f"Tokens of sequence {n} must be from 0 to {vocabulary - 1}, "
+                                     f"not {token}")
+        words = np.concatenate([self.words[list(sequence)] for sequence in sequences])
+        lengths = [len(sequence) for sequence in sequences]
+        x = words.astype(self.positions.dtype) + np.concatenate(
+            [self.positions[:length] for length in lengths])
+        return (x if self.norm is None else self.norm(x)), lengths
 
 
-def transformer_graph(layers: Sequence[PrunedLayer], tokens: int, name: str = "transformer",
-                      ) -> Graph:
-    """Return the graph of pruned layers, those of an encoder first, for so many tokens of each.
+@dataclass(frozen=True, kw_only=True)
+class PatchEmbedding:
+    """Images as rows of features: one for each special token, then one for each square patch."""
 
-    A decoder layer is one with a second attention. Its first one is causal, and its second one
-    reads the input ``memory``. Inputs and outputs are named after the sublayers: of layer ``n``
-    ``n.self.x`` and ``n.self.o``, ``n.cross.x`` and ``n.cross.o``, ``n.ffn.x`` and ``n.ffn.2``.
+    patch: Linear
+    """From the pixels of a patch, ``[channels, size, size]`` as one axis."""
+    special: Array
+    """The class token, and what else goes before the patches, ``[tokens, features]``."""
+    positions: Array
+    """A row for each token, special or not."""
+    size: int
+    """Pixels of a side of a patch."""
+    image: tuple[int, int, int]
+    """Channels, height and width of an image."""
+
+    def __call__(self, images: ArrayLike) -> tuple[Array, list[int]]:
+        """Return a row for each token of each image, and the number of tokens of each image.
+
+        Raises
+        ------
+        ValueError
+            If the images are not ``[images, channels, height, width]`` of the right size.
+        """
+        pixels = np.asarray(images, self.positions.dtype)
+        if pixels.ndim != 4 or not len(pixels) or pixels.shape[1:] != self.image:
+            raise ValueError(f"Images must be of shape [images, {', '.join(map(str, self.image))}],"
+                             f" at least one, not {list(pixels.shape)}")
+        channels, height, width = self.image
+        count, size = len(pixels), self.size
+        patches = pixels.reshape(count, channels, height // size, size, width // size, size)
+        patches = patches.transpose(0, 2, 4, 1, 3, 5).reshape(count, -1, channels * size * size)
+        special = np.broadcast_to(self.special, (count, *self.special.shape))
+        x = np.concatenate([special, self.patch(patches)], axis=1) + self.positions
+        return x.reshape(-1, x.shape[-1]), [len(self.positions)] * count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """From the output of a model to logits: ``decoder``, after a transformation if there is one."""
+
+    decoder: Linear
+    dense: Linear | None = None
+    activation: str = "gelu"
+    """Applied after ``dense``."""
+    norm: Norm | None = None
+    """Applied after the activation."""
+
+    def __call__(self, x: Array) -> Array:
+        """Return the logits of each row."""
+        if self.dense is not None:
+            x = ACTIVATIONS[self.activation](self.dense(x))
+        if self.norm is not None:
+            x = self.norm(x)
+        return self.decoder(x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transformer:
+    """A whole network.
+
+    Sequences of any length are computed together: their tokens are rows of one matrix, without
+    padding, and only attention looks at where a sequence ends. *Inputs* are what the embedding
+    takes, sequences of tokens or images.
     """
-    graph = Graph(name)
 
-    def stream(name: str, features: int) -> str:
-        return name if name in graph.tensors else graph.input(name, tokens=tokens,
-                                                              features=features)
+    kind: str
+    """The family, a name in :data:`~heddle.models.families.FAMILIES`."""
+    embedding: TokenEmbedding | PatchEmbedding
+    layers: tuple[Layer, ...]
+    norm: Norm | None = None
+    """Applied to the output of the last layer."""
+    head: Head | None = None
+    """Reads every token; or of an image the special ones, as many as it has inputs for."""
 
-    def attention(name: str, weights: PrunedAttention, width: int, *, memory: str | None = None,
-                  causal: bool = False) -> None:
-        x = stream(f"{name}.x", weights.q.shape[1])
-        source = x if memory is None else stream(memory, weights.k.shape[1])
-        k = graph.linear(f"{name}.k", source, weights.k)
-        v = graph.linear(f"{name}.v", source, weights.v)
-        q = graph.linear(f"{name}.q", x, weights.q)
-        attended = graph.attention(
-            f"{name}.attended", q, k, v, heads=weights.qk_widths, value_heads=weights.v_widths,
-            scale=width ** -0.5, pattern=Pattern(tokens, tokens, heads=weights.heads,
-                                                 causal=causal))
-        graph.output(graph.linear(f"{name}.o", attended, weights.o))
+    def embed(self, inputs: Any) -> Array:
+        """Return the input of the first layer: a row for each token of all sequences."""
+        return self.embedding(inputs)[0]
 
-    for n, layer in enumerate(layers):
-        for part, weights in layer.parts.items():
-            width = layer.masks[f"{part}.q"].shape[0] // weights.heads
-            attention(f"{n}.{part}", weights, width, memory="memory" if part == "cross" else None,
-                      causal=part == "self" and layer.cross is not None)
-        hidden = graph.linear(f"{n}.ffn.1", stream(f"{n}.ffn.x", layer.w1.shape[1]), layer.w1)
-        graph.output(graph.linear(f"{n}.ffn.2", hidden, layer.w2))
-    return graph
+    def run(self, inputs: Any) -> list[LayerTrace]:
+        """Return the trace of each layer; refuses what the embedding refuses."""
+        x, lengths = self.embedding(inputs)
+        traces = []
+        for layer in self.layers:
+            traces.append(layer(x, lengths))
+            x = traces[-1].output
+        return traces
 
+    def __call__(self, inputs: Any) -> Array:
+        """Return the output of the last layer, normalised if the model does so."""
+        return self.finish(self.run(inputs)[-1].output)
 
-def random_inputs(graph: Graph, seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Return normally distributed values for each input of a graph, as after a normalisation."""
-    random = np.random.default_rng(seed)
-    return {name: random.standard_normal((graph.tensors[name].tokens,
-                                          graph.tensors[name].features), np.float32)
-            for name in graph.inputs}
+    def finish(self, x: Array) -> Array:
+        """Return what becomes of the output of the last layer."""
+        return x if self.norm is None else self.norm(x)
+
+    def logits(self, inputs: Any) -> Array:
+        """Return the logits of every token, or of every image.
+
+        Raises
+        ------
+        ValueError
+            If the file of the model has no head.
+        """
+        if self.head is None:
+            raise ValueError(f"Logits need a head, and this {self.kind} model has none")
+        x = self(inputs)
+        if isinstance(self.embedding, PatchEmbedding):
+            images = x.reshape(-1, x.shape[1] * len(self.embedding.positions))
+            x = images[:, :self.head.decoder.weight.shape[1]]
+        return self.head(x)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"sw": "heddle", "rtl": "heddle/rtl", "sim": "heddle/sim", "boards": "heddle/boards"}
 SOURCES = {folder: sorted(path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*")
-                          if path.suffix in {".py", ".cpp", ".h", ".v", ".sv"})
+                          if path.suffix in {".py", ".cpp", ".h", ".v", ".sv", ".safetensors"})
            for folder in FOLDERS}
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from heddle.demo import SENTENCES, attention_block, run_layer
+from heddle.blocks import attention_block
+from heddle.demo import SENTENCES, run_layer
 from heddle.models import MiniLM
 from heddle.rtl.geometry import preset
 

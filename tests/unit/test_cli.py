@@ -153,6 +153,22 @@ def test_traceback_on_demand(program):
     assert isinstance(result.exception, ValueError)
 
 
+def test_evaluation_of_digits(tmp_path):
+    file = tmp_path / "digits.json"
+    result = heddle("evaluate", "digits", "--model", "dense", "--model", "80", "--images", 3,
+                    "--geometry", "compact", "--json", file)
+    assert result.exit_code == 0, result.output
+    dense, pruned = json.loads(file.read_text())
+    assert [dense["model"], pruned["model"]] == ["dense", "80"]
+    assert dense["kept"] > 0.99 > 0.2 >= pruned["kept"]
+    for report in (dense, pruned):
+        assert report["geometry"] == "compact"
+        assert report["device"] == "golden"
+        assert report["images"] == 3
+        assert report["cycles"] is report["matches_golden"] is None
+    assert "of 3 images" in result.output
+
+
 def test_demo_compares_and_keeps(tmp_path):
     result = heddle("demo", "--device", "golden", "--layers", 1, "--output", tmp_path)
     assert result.exit_code == 0, result.output
