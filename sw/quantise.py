@@ -11,7 +11,7 @@ maximum.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,8 @@ from .sim import golden, norm
 from .sim.activation import FINER, GATED, find_gate_shift, output_step
 from .sim.attention import score_scale
 
-__all__ = ["Activations", "MAX_INPUTS", "QuantisedGraph", "Scale", "quantise", "relative_error"]
+__all__ = ["Activations", "MAX_INPUTS", "QuantisedGraph", "Scale", "quantise", "relative_error",
+           "retarget"]
 
 Activations = Literal["tensor", "token"]
 """Whether activations have fixed scales, or each token a factor that the host finds at run time."""
@@ -203,6 +204,27 @@ def quantise(graph: Graph, calibration: Mapping[str, ArrayLike],
     host_bias = {layer.output: layer.bias for layer in graph.linear_layers
                  if per_token and layer.bias.any()}
     return QuantisedGraph(graph, scales, layers, per_token, host_bias)
+
+
+def retarget(quantised: QuantisedGraph, graph: Graph) -> QuantisedGraph:
+    """Return the same layers in integers for a graph with other numbers of tokens, or patterns.
+
+    Raises
+    ------
+    ValueError
+        If the graphs differ in anything else that can be told: the names and features of their
+        tensors, or what is an input or an output.
+    """
+    def sizes(of: Graph) -> tuple[dict[str, int], list[str], list[str]]:
+        return {name: each.features for name, each in of.tensors.items()}, of.inputs, of.outputs
+
+    if sizes(graph) != sizes(quantised.graph):
+        raise ValueError(f"Graph {graph.name} must have the tensors, inputs and outputs of "
+                         f"{quantised.graph.name}, whose scales it is to have")
+    attention = {layer.name: layer for layer in graph.layers if isinstance(layer, Attention)}
+    layers = [replace(layer, layer=attention[layer.name])
+              if isinstance(layer, QuantisedAttention) else layer for layer in quantised.layers]
+    return replace(quantised, graph=graph, layers=layers)
 
 
 def _check(graph: Graph, per_token: bool) -> None:

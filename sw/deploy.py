@@ -1,0 +1,151 @@
+"""Whole networks as one program: every operation of every layer on the device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .api import Result, run
+from .compiler import lower
+from .device import Device
+from .graph import Graph
+from .models.modules import Array, Linear, Norm
+from .models.transformer import Layer, Transformer
+from .patterns import Pattern
+from .program import Program
+from .quantise import QuantisedGraph, quantise, retarget
+
+__all__ = ["Deployment", "batches", "network_graph"]
+
+_GATES = {"gelu_tanh": "gelu"}
+"""Activations in place of which the device computes another one; they differ by less than 5e-4."""
+
+
+def network_graph(model: Transformer, lengths: Sequence[int], name: str | None = None) -> Graph:
+    """Return the layers of a network as a graph from ``x`` to ``y``, for sequences of these lengths.
+
+    The tokens of all sequences are the rows of one matrix, each of which sees only its own
+    sequence: tiles in which there is nothing to see are not visited. Embedding and head are the
+    host's.
+    """
+    tokens, features = sum(lengths), len(model.layers[0].output.bias)
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    graph = Graph(name or f"{model.kind}, {tokens} tokens")
+    x = graph.input("x", tokens=tokens, features=features)
+    for number, layer in enumerate(model.layers):
+        x = _add_layer(graph, f"{number}", layer, x, sequence)
+    if model.norm is not None:
+        x = _add_norm(graph, "norm", x, model.norm)
+    graph.output(x)
+    return graph
+
+
+def _add_layer(graph: Graph, number: str, layer: Layer, x: str, sequence: Array) -> str:
+    def linear(name: str, source: str, part: Linear, activation: str | None = None) -> str:
+        return graph.linear(f"{number}.{name}", source, part.weight, part.bias,
+                            activation=activation)
+
+    tokens = len(sequence)
+    pattern = Pattern(tokens, tokens, causal=layer.causal, heads=layer.heads,
+                      mask=np.equal.outer(sequence, sequence) if np.ptp(sequence) else None)
+    hidden = _add_norm(graph, f"{number}.hidden", x, layer.attention_norm) \
+        if layer.norm_first else x
+    context = graph.attention(f"{number}.context", *(
+        linear(part, hidden, getattr(layer, part)) for part in ("query", "key", "value")),
+        heads=layer.heads, pattern=pattern)
+    x = graph.add(f"{number}.attended", x, linear("projected", context, layer.output))
+    if layer.norm_first:
+        fed = _add_norm(graph, f"{number}.fed", x, layer.norm)
+    else:
+        fed = x = _add_norm(graph, f"{number}.normed", x, layer.attention_norm)
+    inner = linear("inner", fed, layer.expand, _GATES.get(layer.activation, layer.activation))
+    x = graph.add(f"{number}.sum", x, linear("contracted", inner, layer.contract))
+    return x if layer.norm_first else _add_norm(graph, f"{number}.output", x, layer.norm)
+
+
+def _add_norm(graph: Graph, name: str, x: str, norm: Norm) -> str:
+    return graph.norm(name, x, norm.gain, norm.bias, epsilon=norm.epsilon)
+
+
+def batches(lengths: Sequence[int], limit: int) -> list[list[int]]:
+    """Return the numbers of sequences that go through a program together, long ones first.
+
+    Each batch takes the longest sequences that still fit into ``limit`` tokens (first fit
+    decreasing), so that little is left of a tile of tokens. A longer sequence goes alone.
+    """
+    taken: list[tuple[list[int], int]] = []
+    for number in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
+        for place, (batch, tokens) in enumerate(taken):
+            if tokens + lengths[number] <= limit:
+                taken[place] = [*batch, number], tokens + lengths[number]
+                break
+        else:
+            taken.append(([number], lengths[number]))
+    return [batch for batch, _ in taken]
+
+
+class Deployment:
+    """A network on a device: its scales are found once, and it is compiled for each mix of lengths.
+
+    Parameters
+    ----------
+    model : :class:`~heddle.models.transformer.Transformer`
+    calibration
+        Inputs of the model from which the scales are found.
+    device : :class:`~heddle.device.Device`
+    headroom : :class:`float`
+        See :func:`~heddle.quantise.quantise`.
+    limit : :class:`int`
+        Tokens that go through a program together.
+
+    Attributes
+    ----------
+    results : list of :class:`~heddle.api.Result`
+        Of every program run so far.
+    """
+
+    def __init__(self, model: Transformer, calibration: Any, device: Device, *,
+                 headroom: float = 1.0, limit: int = 128) -> None:
+        self.model, self.device, self.limit = model, device, limit
+        x, lengths = model.embedding(calibration)
+        self.quantised = quantise(network_graph(model, lengths), {"x": x}, headroom=headroom)
+        self.results: list[Result] = []
+        self._compiled = functools.lru_cache(64)(self._compile)
+
+    def program(self, lengths: Sequence[int]) -> Program:
+        """Return the program for sequences of these lengths."""
+        return self._compiled(tuple(lengths))[0]
+
+    def __call__(self, inputs: Sequence[Any], *, progress: Callable[[int], None] | None = None,
+                 compare: bool = False) -> list[Array]:
+        """Return the output of the network for each input, ``[tokens, features]``.
+
+        Parameters
+        ----------
+        inputs
+            What the model's embedding takes: sequences of tokens, or images.
+        progress : callable
+            Called with the cycles so far, while a program runs.
+        compare : bool
+            Let the reports have the error against float64.
+        """
+        x, lengths = self.model.embedding(inputs)
+        rows = np.split(x, np.cumsum(lengths)[:-1])
+        outputs: list[Array] = [np.zeros(0)] * len(lengths)
+        for batch in batches(lengths, self.limit):
+            program, quantised = self._compiled(tuple(lengths[n] for n in batch))
+            result = run(program, {"x": np.concatenate([rows[n] for n in batch])},
+                         device=self.device, progress=progress,
+                         quantised=quantised if compare else None)
+            self.results.append(result)
+            ends = np.cumsum([lengths[n] for n in batch])[:-1]
+            for number, output in zip(batch, np.split(result.output, ends)):
+                outputs[number] = output
+        return outputs
+
+    def _compile(self, lengths: tuple[int, ...]) -> tuple[Program, QuantisedGraph]:
+        quantised = retarget(self.quantised, network_graph(self.model, lengths))
+        return lower(quantised, self.device.geometry), quantised
