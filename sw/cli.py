@@ -79,8 +79,8 @@ def bench() -> None:
 @click.option("--inputs", type=click.IntRange(1), required=True, help="Features of the input.")
 @click.option("--outputs", type=click.IntRange(1), required=True, help="Features of the output.")
 @click.option("--sparsity", default="dense", show_default=True,
-              help="Of the weights: dense, 0.8 of the inputs of each block, 2:4 candidates, both as "
-                   "0.8+2:4, or random:0.9.")
+              help="Of the weights: dense, 0.8 of the inputs of each block, 2:4 candidates, both "
+                   "as 0.8+2:4, or random:0.9.")
 @_geometry
 @_device
 @_json

@@ -69,8 +69,7 @@ def test_what_holds(structure, weight):
     (Balanced(4, 2, 1), marked((8, 8), (4, 1), (6, 5), (0, 0)),
      "Block 1 must use at most 1 inputs of bank 1, not 2"),
     (NM(1, 4, 2), marked((3, 16), (2, 9), (2, 13)),
-     "The group of inputs 9, 11, 13, 15 must have at most 1 weights of output 2 that are not 0, "
-     "not 2"),
+     "inputs 9, 11, 13, 15 must have at most 1 weights of output 2 that are not 0, not 2"),
     (Hierarchical(4, 1, NM(2, 4, 2)), marked((8, 16), (4, 1), (5, 9)),
      "Block 1 must use at most 1 groups of bank 1, not 2"),
     (Hierarchical(4, 1, NM(1, 4, 2)), marked((8, 16), (4, 1), (4, 3)),
