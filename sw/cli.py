@@ -161,6 +161,16 @@ def sparse(tokens: int, size: int, device: str) -> None:
     _table(COLUMNS, 2, measure(size=size, tokens=tokens, device=device))
 
 
+@bench.command()
+@click.option("--size", type=click.IntRange(1), default=1024, show_default=True,
+              help="Outputs and inputs of the weight.")
+def formats(size: int) -> None:
+    """Pack a weight at all levels of sparsity, and print its bytes as Markdown."""
+    from .sparse import STORAGE_COLUMNS, storage
+
+    _table(STORAGE_COLUMNS, 2, storage(size=size))
+
+
 @bench.command("transformer-base")
 @click.option("--sparsity", type=click.FloatRange(0, 1, max_open=True), default=0.8,
               show_default=True, help="Share of the columns of each type of weight to prune.")

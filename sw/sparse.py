@@ -9,12 +9,14 @@ import numpy as np
 
 from . import api
 from .compiler import lower
+from .formats import pack
 from .graph import Graph
 from .quantise import quantise
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
+from .storage import Storage
 
-__all__ = ["COLUMNS", "LEVELS", "layers", "measure"]
+__all__ = ["COLUMNS", "LEVELS", "STORAGE_COLUMNS", "layers", "measure", "storage"]
 
 LEVELS = (
     *(("zcu102", level) for level in ("dense", "0.5", "0.8", "0.9", "0.95", "random:0.9")),
@@ -26,6 +28,26 @@ LEVELS = (
 COLUMNS = ("geometry", "sparsity", "weights kept", "array cycles", "of dense",
            "cycles, activations resident", "of dense", "bytes", "of dense INT8", "error")
 """Of the table."""
+
+
+STORAGE_COLUMNS = ("geometry", "sparsity", "weights kept", "data", "lists", "selectors", "all",
+                   "of dense INT8", "CSR", "bitmap")
+"""Of the table of bytes; the last three are relative to dense INT8."""
+
+
+def storage(levels: Sequence[tuple[str, str]] = LEVELS, *, size: int = 1024,
+            seed: int = 0) -> Iterator[tuple[str, ...]]:
+    """Pack a square weight at each level, and yield its row of the table of bytes."""
+    weight = np.random.default_rng(seed).standard_normal((size, size), np.float32)
+    for name, sparsity in levels:
+        geometry = preset(name)
+        left, _ = pruned(weight, sparsity, geometry)
+        used = left != 0
+        packed = pack(np.rint(left * 127 / np.abs(left).max()).astype(np.int8), geometry, used=used)
+        found = Storage.of(packed, int(used.sum()))
+        yield (name, sparsity, f"{used.mean():.1%}", f"{found.data:,}", f"{found.lists:,}",
+               f"{found.selectors:,}", f"{found.total:,}",
+               *(f"{part / found.dense:.3f}" for part in (found.total, found.csr, found.bitmap)))
 
 
 def layers(number: int, sparsity: str, *, size: int, tokens: int, geometry: Geometry,

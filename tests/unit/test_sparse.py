@@ -16,7 +16,7 @@ from heddle.quantise import quantise
 from heddle.rtl.geometry import preset
 from heddle.rtl.isa import Opcode
 from heddle.sim.executor import execute
-from heddle.sparse import measure
+from heddle.sparse import measure, storage
 from heddle.sparsity import pruned
 from heddle.structures import NM, Balanced, Dense, Rectangle
 
@@ -239,3 +239,13 @@ def test_the_benchmark_compares_with_dense():
         ("tiny-nm", "0.5+2:4", "25.0%", "256", "0.250"),
     ]
     assert [row[5:7] for row in rows] == [("–", "–")] * 4
+
+
+def test_bytes_are_compared_with_dense():
+    rows = list(storage((("tiny", "dense"), ("tiny", "0.75"), ("tiny-nm", "0.5+2:4")), size=64))
+    assert [row[:8] for row in rows] == [
+        ("tiny", "dense", "100.0%", "4,096", "0", "0", "4,096", "1.000"),
+        ("tiny", "0.75", "25.0%", "1,024", "128", "0", "1,152", "0.281"),
+        ("tiny-nm", "0.5+2:4", "25.0%", "1,024", "128", "256", "1,408", "0.344"),
+    ]
+    assert [float(row[9]) for row in rows] == [1.125, 0.375, 0.375]
