@@ -142,6 +142,13 @@ def test_a_layer_keeps_its_claim():
     assert graph.linear_layers[0].structure == Unstructured(0)
 
 
+def test_a_claim_is_a_structure():
+    graph = Graph()
+    x = graph.input("x", tokens=1, features=48)
+    with pytest.raises(TypeError, match="Structure of y must be a Structure or None, not '2:4'"):
+        graph.linear("y", x, WEIGHT, structure="2:4")
+
+
 def test_a_layer_whose_claim_does_not_hold_is_refused():
     graph = Graph()
     x = graph.input("x", tokens=1, features=48)
