@@ -9,6 +9,7 @@ step ever need the same bank; it takes as many steps as the slot with most visit
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .lists import Visits
 from .rtl.geometry import Geometry
+from .rtl.isa import INSTRUCTION_BYTES
 from .sim import golden
 
 __all__ = ["Encoding", "Format", "PackedWeight", "pack", "unpack"]
@@ -26,6 +28,9 @@ Format = Literal["dense", "narrow", "wide"]
 
 _BITS: dict[Format, int] = {"narrow": 4, "wide": 8}
 """Of a gap."""
+
+_RUN_BYTES = 3 * INSTRUCTION_BYTES
+"""Of the LOAD, MATMUL and STORE of blocks that are encoded alike."""
 
 Bytes = NDArray[np.uint8]
 
@@ -101,6 +106,7 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
     format : ``"dense"``, ``"narrow"``, ``"wide"`` or ``None``
         Of all blocks. By default each block has the format of fewest steps, and of these the one
         of fewest words: a step takes a cycle for each tile of tokens, a word is loaded once.
+        Narrow lists may be wide for the sake of blocks that are then alike.
     strict : :class:`bool`
         Refuse a block that would have a list, were it not too long for the geometry, instead of
         encoding it dense.
@@ -126,9 +132,13 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
     if format not in (None, "dense", "narrow", "wide"):
         raise ValueError(f"Format must be dense, narrow or wide, not {format!r}")
     used = weight != 0 if used is None else np.asarray(used, bool)
-    if used.shape != weight.shape or (weight[~used] != 0).any():
-        raise ValueError("Weights that are not used must be those of a matrix of the same shape, "
-                         "and 0")
+    if used.shape != weight.shape:
+        raise ValueError(f"Used weights must be given in the shape {weight.shape} of the weight, "
+                         f"not {used.shape}")
+    if (lost := np.argwhere((weight != 0) & ~used)).size:
+        output, column = lost[0].tolist()
+        raise ValueError(f"Weights that are not used must be 0, and the one of output {output} and "
+                         f"input {column} is {weight[output, column]}")
     g = geometry
     data = list(golden.pack_blocks(weight.T, g.rows, g.depth))
     index = [np.zeros((0, g.word_bytes), np.uint8)] * len(data)
@@ -142,7 +152,8 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
                     data[n] = found.weights.reshape(-1, g.word_bytes).view(np.uint8)
                     index[n] = golden.pack_list(found.addresses, found.selectors, g.selector_bits,
                                                 word_bytes=g.word_bytes, wide=encodings[n].wide)
-    return PackedWeight(g, *weight.shape, tuple(encodings), tuple(data), tuple(index))
+    outputs, inputs = weight.shape
+    return PackedWeight(g, outputs, inputs, tuple(encodings), tuple(data), tuple(index))
 
 
 def unpack(packed: PackedWeight) -> NDArray[np.int8]:
@@ -175,19 +186,34 @@ def unpack(packed: PackedWeight) -> NDArray[np.int8]:
 
 def _choose(inputs: int, visits: Visits, geometry: Geometry, format: Format | None,
             strict: bool) -> list[Encoding]:
-    """Return the encoding of each block."""
+    """Return the encoding of each block: each the cheapest, or each but narrow, if then more blocks
+    are alike and share their instructions."""
     dense = Encoding(-(-inputs // geometry.depth))
-    lists = [[Encoding(steps, True, name == "wide") for steps in visits.steps(bits).tolist()]
-             for name, bits in _BITS.items() if format in (None, name)]
-    chosen = []
-    for n, options in enumerate(zip(*lists)):
-        best = min(options if format else (dense, *options),
-                   key=lambda encoding: (encoding.steps, encoding.words(geometry)))
-        problem = _too_long(inputs, best, geometry) if best.listed else None
-        if problem and (strict or format):
-            raise ValueError(f"The list of block {n} must fit into {geometry.name}: {problem}")
-        chosen.append(dense if problem else best)
-    return chosen
+    lists = {name: [Encoding(steps, True, name == "wide") for steps in visits.steps(bits).tolist()]
+             for name, bits in _BITS.items()}
+    if format:
+        ways = [lists[format]]
+    else:
+        ways = [[min(options, key=lambda encoding: (encoding.steps, encoding.words(geometry)))
+                 for options in zip(*choice)]
+                for choice in (([dense] * visits.blocks, *lists.values()),
+                               ([dense] * visits.blocks, lists["wide"]))]
+    for way in ways:
+        for n, encoding in enumerate(way):
+            problem = _too_long(inputs, encoding, geometry) if encoding.listed else None
+            if problem and (strict or format):
+                raise ValueError(f"The list of block {n} must fit into {geometry.name}: {problem}")
+            if problem:
+                way[n] = dense
+    return min(ways, key=lambda way: (sum(encoding.steps for encoding in way),
+                                      _bytes(way, geometry)))
+
+
+def _bytes(encodings: list[Encoding], geometry: Geometry) -> int:
+    """Return the bytes of blocks and of the instructions for each run of equal ones."""
+    words = sum(encoding.words(geometry) for encoding in encodings)
+    runs = 1 + sum(one != other for one, other in itertools.pairwise(encodings))
+    return words * geometry.word_bytes + runs * _RUN_BYTES
 
 
 def _too_long(inputs: int, encoding: Encoding, geometry: Geometry) -> str | None:

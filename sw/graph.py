@@ -83,8 +83,8 @@ class Graph:
         try:
             (structure or Dense()).check(weight)
         except ValueError as error:
-            raise ValueError(f"Weight of {name} must be {type(structure).__name__}: {error}"
-                             ) from None
+            raise ValueError(f"Weight of {name} must be as its {type(structure).__name__} says: "
+                             f"{error}") from None
         bias = np.zeros(outputs) if bias is None else bias
         layer = Linear(name, x, name, weight, checked(bias, f"Bias of {name}", outputs),
                        structure)

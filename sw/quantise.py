@@ -209,9 +209,13 @@ def _wide(scale: Scale) -> Array:
 
 
 def _quantise_weight(weight: Array, bias: NDArray) -> tuple[NDArray[np.int8], Array]:
-    """Return integer weights and the value of a step of each output channel."""
+    """Return integer weights and the value of a step of each output channel.
+
+    Channels that are 0 altogether have the least step of the others.
+    """
     step = np.maximum(np.abs(weight).max(axis=1) / _LIMIT, np.abs(bias) / _BIAS_LIMIT)
-    step = np.where(step > 0, step, 1.0)
+    some = step > 0
+    step[~some] = step[some].min() if some.any() else 1.0
     return np.rint(weight / step[:, np.newaxis]).astype(np.int8), step
 
 

@@ -210,6 +210,8 @@ def _rank(product: Product, geometry: Geometry, tiling: Tiling,
     elif groups > 1:
         fills = chunks
     array = product.tiles * product.array_steps
+    if product.listed and groups > 1 and 2 * product.stride > geometry.operand_steps:
+        array += fills * product.tiles * product.x_words  # no tile is filled beside the one in use
     transfers = weights + inputs + outputs
     port = transfers + fills * product.tiles * product.x_words + outputs
     word = geometry.word_bytes / min(geometry.bandwidth_assumed,

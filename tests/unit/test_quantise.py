@@ -52,6 +52,21 @@ def test_error_of_normal_data(inputs, activations):
     assert error(weight, bias, rng.normal(size=(128, inputs)), activations) < 0.014
 
 
+def test_outputs_that_are_pruned_do_not_coarsen_the_others():
+    """All features of queries have one scale, in which outputs that are gone have no say."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(3, 8, 20))
+    weights[0, 3:5] = weights[1, 5] = 0
+    graph = Graph()
+    x = graph.input("x", tokens=9, features=20)
+    graph.output(graph.attention("o", *(graph.linear(name, x, weight)
+                                        for name, weight in zip("qkv", weights))))
+    inputs = {"x": rng.normal(size=(9, 20))}
+    quantised = quantise(graph, inputs)
+    got, wanted = quantised.infer(inputs, "tiny")["o"], graph.evaluate(inputs)["o"]
+    assert relative_error(got, wanted) < 0.05
+
+
 @pytest.mark.parametrize("activations", ["tensor", "token"])
 def test_sharing_the_range_tames_outliers(activations, monkeypatch):
     rng = np.random.default_rng(1)
