@@ -75,19 +75,19 @@ def _expected(program: Sequence[Instruction], geometry: Geometry,
         taken[queue].append(now)
         each_takes = work(instruction, geometry)
         posters.append(set())
-        start = None
+        times.append(fetched)
         for iteration in range(instruction.count):
             for counter, each in instruction.waits:
                 if each or iteration == 0:
                     time, poster = tokens[counter].popleft()
                     now = max(now, time)
                     posters[number].add(poster)
-            start = now if start is None else start
+            if iteration == 0 and queue == Queue.LOAD:
+                times[number] = now
             now += each_takes
             for counter, each in instruction.posts:
                 if each or iteration == instruction.count - 1:
                     tokens[counter].append((now + LATENCY, number))
-        times.append(start if queue == Queue.LOAD else fetched)
         free[queue] = now
     return times, posters
 
