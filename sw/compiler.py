@@ -18,7 +18,7 @@ from .hazards import synchronise
 from .integer import QuantisedAttention, QuantisedLinear, QuantisedNorm
 from .layers import Attention, Linear
 from .norm_part import NormPart, Stream
-from .order import ordered
+from .order import advance_loads
 from .part import Matrix, load_words
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, quantise
@@ -122,8 +122,8 @@ class _Lowering:
                 self._normalise(layer, later)
             else:
                 self._multiply(layer, later)
-        program, after = ordered(self.schedule.program, g, self.schedule.after)
-        synchronise(program, g, after)
+        synchronise(self.schedule.program, g, self.schedule.after)
+        program = advance_loads(self.schedule.program, g)
         text = b"".join(encode(instruction) for instruction in program)
         tokens = None
         if self.quantised.per_token:
@@ -366,7 +366,6 @@ class _Lowering:
         else:
             c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
                        ring=tiling.c_buffers)
-        self.schedule.multiply(layer.input, product, tiling, Buffers(
-            x_dram, x, self.constants[layer.name], w, self.dram.get(layer.output), c,
-            chained=x_dram is None))
+        self.schedule.multiply(layer.input, layer.output, product, tiling, Buffers(
+            x_dram, x, self.constants[layer.name], w, self.dram.get(layer.output), c))
         return region

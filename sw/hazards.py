@@ -8,7 +8,7 @@ them. As an instruction then waits only for earlier ones, no program so made can
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,31 +18,28 @@ from .footprint import Access, Space, footprint
 from .rtl.geometry import Geometry
 from .rtl.isa import Queue, token
 
-__all__ = ["History", "synchronise"]
+__all__ = ["synchronise"]
 
 
-class History:
-    """When each of some parties last read and wrote each word, in a time that starts with 1.
-
-    Here the parties are queues, and the time is the number of iterations of that queue.
-    """
+class _History:
+    """When each queue last read and wrote each word, in iterations of that queue, from 1."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[Space, Hashable, bool], NDArray[np.int64]] = {}
+        self._last: dict[tuple[Space, Queue, bool], NDArray[np.int64]] = {}
 
-    def latest(self, access: Access, party: Hashable) -> NDArray[np.int64]:
-        """Return for each iteration when ``party`` last conflicted with it, or 0."""
+    def latest(self, access: Access, queue: Queue) -> NDArray[np.int64]:
+        """Return for each iteration the last one of ``queue`` that conflicts with it, or 0."""
         latest = np.zeros(len(access.addresses), np.int64)
         for write in (True, False)[:1 + access.write]:
-            last = self._last.get((access.space, party, write))
+            last = self._last.get((access.space, queue, write))
             if last is not None:
                 inside = access.addresses < len(last)
                 when = np.where(inside, last[np.where(inside, access.addresses, 0)], 0)
                 latest = np.maximum(latest, when.max(axis=1))
         return latest
 
-    def record(self, access: Access, party: Hashable, times: NDArray[np.int64]) -> None:
-        """Note when the iterations of an instruction of ``party`` make an access.
+    def record(self, access: Access, queue: Queue, iterations: NDArray[np.int64]) -> None:
+        """Note that the iterations of ``queue`` make an access.
 
         A write comes after all that it conflicts with; what conflicts with it later, need not look
         further back.
@@ -51,12 +48,12 @@ class History:
             for (space, *_), last in self._last.items():
                 if space == access.space:
                     last[access.addresses[access.addresses < len(last)]] = 0
-        key = (access.space, party, access.write)
+        key = (access.space, queue, access.write)
         last = self._last.get(key, np.zeros(0, np.int64))
         missing = int(access.addresses.max()) + 1 - len(last)
         if missing > 0:
             last = self._last[key] = np.pad(last, (0, max(missing, len(last))))
-        last[access.addresses] = np.maximum(last[access.addresses], times[:, np.newaxis])
+        last[access.addresses] = iterations[:, np.newaxis]
 
 
 def synchronise(program: Sequence[Instruction], geometry: Geometry,
@@ -82,7 +79,7 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
         queue drains there, and waits for no other queue that has waited for it: the array does not
         wait for its own drain.
     """
-    history = History()
+    history = _History()
     queues: dict[Queue, list[Instruction]] = {queue: [] for queue in Queue}
     ends: dict[Queue, list[int]] = {queue: [0] for queue in Queue}  # iterations before each
     known = {pair: 0 for pair in itertools.permutations(Queue, 2)}
