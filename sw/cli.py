@@ -79,8 +79,8 @@ def bench() -> None:
 @click.option("--inputs", type=click.IntRange(1), required=True, help="Features of the input.")
 @click.option("--outputs", type=click.IntRange(1), required=True, help="Features of the output.")
 @click.option("--sparsity", default="dense", show_default=True,
-              help="Of the weights: dense, 0.8 of the inputs of each block, 2:4 candidates, both as "
-                   "0.8+2:4, or random:0.9.")
+              help="Of the weights: dense, 0.8 of the inputs of each block, 2:4 candidates, both "
+                   "as 0.8+2:4, or random:0.9.")
 @_geometry
 @_device
 @_json
@@ -159,6 +159,16 @@ def sparse(tokens: int, size: int, device: str) -> None:
     from .sparse import COLUMNS, measure
 
     _table(COLUMNS, 2, measure(size=size, tokens=tokens, device=device))
+
+
+@bench.command()
+@click.option("--size", type=click.IntRange(1), default=1024, show_default=True,
+              help="Outputs and inputs of the weight.")
+def formats(size: int) -> None:
+    """Pack a weight at all levels of sparsity, and print its bytes as Markdown."""
+    from .sparse import STORAGE_COLUMNS, storage
+
+    _table(STORAGE_COLUMNS, 2, storage(size=size))
 
 
 @bench.command("transformer-base")

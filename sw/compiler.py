@@ -11,8 +11,8 @@ from .allocator import Pool, Region
 from .assembler import encode
 from .attend import Attending
 from .attention_part import Operands, Sizes
+from .constants import mask_words, pack_weight, weight_words
 from .form import Drained, Form
-from .formats import PackedWeight, pack
 from .graph import Graph
 from .hazards import synchronise
 from .integer import QuantisedAttention, QuantisedLinear
@@ -23,8 +23,6 @@ from .quantise import Activations, QuantisedGraph, quantise
 from .rtl.geometry import Geometry, preset
 from .rtl.isa import INSTRUCTION_BYTES, Layout
 from .schedule import Buffers, Schedule
-from .sim import golden
-from .structures import Dense
 from .tiling import Product, Tiling, choose, least
 
 __all__ = ["compile", "lower"]
@@ -97,8 +95,10 @@ class _Lowering:
         """Tensors in DRAM."""
         self.resident: dict[str, tuple[Region, Matrix]] = {}
         """Tensors that lie in the scratchpad, all of them."""
-        self.weights = {layer.name: self._pack_weight(layer) for layer in quantised.layers
-                        if isinstance(layer, QuantisedLinear)}
+        sources = {layer.name: layer for layer in self.graph.linear_layers}
+        self.weights = {layer.name: pack_weight(layer, sources[layer.name], self.forms[layer.input],
+                                                self.forms[layer.output], geometry)
+                        for layer in quantised.layers if isinstance(layer, QuantisedLinear)}
         self.constants: dict[str, int] = {}
         """Words where the weights of each layer of products, and the masks of each layer of
         attention, start in DRAM."""
@@ -167,25 +167,9 @@ class _Lowering:
                 total += sum(number * (width + of_values) for number, width, of_values in zip(
                     pairs, layer.widths, layer.output_widths, strict=True))
             else:
-                total += tokens * (layer.weight.size if dense else int(np.count_nonzero(layer.weight)))
+                some = np.count_nonzero(layer.weight)
+                total += tokens * (layer.weight.size if dense else int(some))
         return total
-
-    def _pack_weight(self, layer: QuantisedLinear) -> PackedWeight:
-        """Pack a weight, padded as its tensors are."""
-        g = self.geometry
-        inputs, outputs = self.forms[layer.input], self.forms[layer.output]
-        places = np.ix_(outputs.positions(g.rows), inputs.positions(g.rows))
-        weight = np.zeros((outputs.width(g.rows), inputs.width(g.rows)), np.int8)
-        weight[places] = layer.weight
-        [source] = [each for each in self.graph.linear_layers if each.name == layer.name]
-        used = np.zeros(weight.shape, bool)
-        used[places] = source.weight != 0  # a weight that is rounded to 0 is not pruned
-        try:
-            return pack(weight, g, "dense" if isinstance(source.structure, Dense) else None,
-                        strict=source.structure is not None, used=used)
-        except ValueError as error:
-            raise ValueError(f"Weight of {layer.name} must keep its structure on {g.name}: "
-                             f"{error}") from None
 
     def _product(self, layer: QuantisedLinear) -> Product:
         weight = self.weights[layer.name]
@@ -193,27 +177,18 @@ class _Lowering:
                           self.geometry, weight.encodings, layer.activation)
 
     def _pack(self) -> NDArray[np.uint8]:
-        """Lay out the weights of all layers, each block with its channel parameters, and the
-        masks."""
-        g = self.geometry
+        """Lay out the weights of all layers, and the masks."""
         packed = []
         for layer in self.quantised.layers:
             if isinstance(layer, QuantisedAttention):
-                masks = self.visits[layer.layer.name].masks
-                masks = masks.reshape(len(masks), g.rows * g.lanes)
-                bits = np.packbits(masks, axis=1, bitorder="little")
-                words = np.pad(bits, ((0, 0), (0, g.word_bytes - bits.shape[1])))
+                words = mask_words(self.visits[layer.layer.name], self.geometry)
             else:
-                weight = self.weights[layer.name]
-                channels = np.zeros((len(weight.encodings) * g.rows, 8), np.uint8)
-                channels[self.forms[layer.output].positions(g.rows)] = golden.pack_channels(
-                    layer.bias, layer.multiplier, layer.shift, layer.gate_shift)
-                words = weight.words(channels)
+                words = weight_words(self.weights[layer.name], layer, self.forms[layer.output])
             self.constants[layer.output] = self.image.matrix(1, len(words)).start
             packed.append(words)
         constants = np.zeros(self.image.size, np.uint8)
         for start, words in zip(self.constants.values(), packed):
-            constants[start * g.word_bytes:][:words.size] = words.ravel()
+            constants[start * self.geometry.word_bytes:][:words.size] = words.ravel()
         return constants
 
     def _slot(self, name: str) -> Slot:

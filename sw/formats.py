@@ -152,7 +152,8 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
                     data[n] = found.weights.reshape(-1, g.word_bytes).view(np.uint8)
                     index[n] = golden.pack_list(found.addresses, found.selectors, g.selector_bits,
                                                 word_bytes=g.word_bytes, wide=encodings[n].wide)
-    return PackedWeight(g, *weight.shape, tuple(encodings), tuple(data), tuple(index))
+    outputs, inputs = weight.shape
+    return PackedWeight(g, outputs, inputs, tuple(encodings), tuple(data), tuple(index))
 
 
 def unpack(packed: PackedWeight) -> NDArray[np.int8]:

@@ -73,6 +73,8 @@ class Graph:
 
         Raises
         ------
+        TypeError
+            If the elements of an array are no real numbers, or the structure is none.
         ValueError
             If the name is taken, the input or the activation is unknown, an array does not fit or
             is not finite, or the weight does not have the structure.
@@ -83,6 +85,8 @@ class Graph:
                              "kept")
         weight = checked(weight, f"Weight of {name}", None, source.features)
         outputs = len(weight)
+        if not isinstance(structure, Structure | None):
+            raise TypeError(f"Structure of {name} must be a Structure or None, not {structure!r}")
         try:
             (structure or Dense()).check(weight)
         except ValueError as error:

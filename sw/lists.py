@@ -71,7 +71,7 @@ class Visits:
         """Return the lists of all blocks with gaps of so many bits."""
         g = self.geometry
         limit = (1 << bits) - 1
-        first, ends = self._deal(bits)
+        first, _ = self._deal(bits)
         sizes = self.steps(bits)
         shape = self.blocks, int(sizes.max()), g.depth
         gaps = np.zeros(shape, np.int64)

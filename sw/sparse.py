@@ -9,12 +9,14 @@ import numpy as np
 
 from . import api
 from .compiler import lower
+from .formats import pack
 from .graph import Graph
 from .quantise import quantise
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
+from .storage import Storage
 
-__all__ = ["COLUMNS", "LEVELS", "layers", "measure"]
+__all__ = ["COLUMNS", "LEVELS", "STORAGE_COLUMNS", "layers", "measure", "storage"]
 
 LEVELS = (
     *(("zcu102", level) for level in ("dense", "0.5", "0.8", "0.9", "0.95", "random:0.9")),
@@ -26,6 +28,26 @@ LEVELS = (
 COLUMNS = ("geometry", "sparsity", "weights kept", "array cycles", "of dense",
            "cycles, activations resident", "of dense", "bytes", "of dense INT8", "error")
 """Of the table."""
+
+
+STORAGE_COLUMNS = ("geometry", "sparsity", "weights kept", "data", "lists", "selectors", "all",
+                   "of dense INT8", "CSR", "bitmap")
+"""Of the table of bytes; the last three are relative to dense INT8."""
+
+
+def storage(levels: Sequence[tuple[str, str]] = LEVELS, *, size: int = 1024,
+            seed: int = 0) -> Iterator[tuple[str, ...]]:
+    """Pack a square weight at each level, and yield its row of the table of bytes."""
+    weight = np.random.default_rng(seed).standard_normal((size, size), np.float32)
+    for name, sparsity in levels:
+        geometry = preset(name)
+        left, _ = pruned(weight, sparsity, geometry)
+        used = left != 0
+        packed = pack(np.rint(left * 127 / np.abs(left).max()).astype(np.int8), geometry, used=used)
+        found = Storage.of(packed, int(used.sum()))
+        yield (name, sparsity, f"{used.mean():.1%}", f"{found.data:,}", f"{found.lists:,}",
+               f"{found.selectors:,}", f"{found.total:,}",
+               *(f"{part / found.dense:.3f}" for part in (found.total, found.csr, found.bitmap)))
 
 
 def layers(number: int, sparsity: str, *, size: int, tokens: int, geometry: Geometry,
@@ -48,10 +70,11 @@ def layers(number: int, sparsity: str, *, size: int, tokens: int, geometry: Geom
 
 def measure(levels: Sequence[tuple[str, str]] = LEVELS, *, size: int = 1024, tokens: int = 512,
             device: str = "rtl") -> Iterator[tuple[str, ...]]:
-    """Run the layer at each level once and twice, and yield its row of the table.
+    """Run the layer at each level and yield its row of the table.
 
-    The cycles with resident activations are those of two layers less those of one: what it takes
-    more to load a second layer's weights, and multiply with them activations that are there.
+    The cycles with resident activations are those of three layers less those of two: what it takes
+    more to load a layer's weights, and multiply activations that are in the scratchpad with them to
+    give others there.
 
     Raises
     ------
@@ -62,18 +85,24 @@ def measure(levels: Sequence[tuple[str, str]] = LEVELS, *, size: int = 1024, tok
     """
     dense: dict[str, tuple[int, int | None]] = {}
     for name, sparsity in levels:
-        geometry = preset(name)
-        once, twice = (layers(number, sparsity, size=size, tokens=tokens, geometry=geometry,
-                              device=device) for number in (1, 2))
-        for report in (once, twice):
+        reports = [layers(number, sparsity, size=size, tokens=tokens, geometry=preset(name),
+                          device=device) for number in (1, 2, 3)]
+        for report in reports:
             if not report["matches_golden"]:
                 raise ValueError(f"The result of {report['workload']} must equal the golden "
                                  "model's, and it differs")
-        resident = None if once["cycles"] is None else twice["cycles"] - once["cycles"]
-        array_of, resident_of = dense.setdefault(name, (once["array_cycles"], resident))
-        yield (name, sparsity, f"{once['macs'] / once['macs_dense']:.1%}",
-               f"{once['array_cycles']:,}", f"{once['array_cycles'] / array_of:.3f}",
-               *(("–", "–") if resident is None or resident_of is None else
-                 (f"{resident:,}", f"{resident / resident_of:.3f}")),
-               f"{once['weight_bytes']:,}",
-               f"{once['weight_bytes'] / once['weight_bytes_dense']:.3f}", f"{once['error']:.2%}")
+        one, two, three = reports
+        array, resident = one["array_cycles"], None
+        if one["cycles"] is not None:
+            resident = three["cycles"] - two["cycles"]
+        array_of, resident_of = dense.setdefault(name, (array, resident))
+        yield (name, sparsity, f"{one['macs'] / one['macs_dense']:.1%}",
+               f"{array:,}", f"{array / array_of:.3f}", *_of_dense(resident, resident_of),
+               f"{one['weight_bytes']:,}",
+               f"{one['weight_bytes'] / one['weight_bytes_dense']:.3f}", f"{one['error']:.2%}")
+
+
+def _of_dense(cycles: int | None, dense: int | None) -> tuple[str, str]:
+    """Return cycles, and how many they are of those of dense, as text."""
+    return ("–", "–") if cycles is None or dense is None else (f"{cycles:,}",
+                                                                f"{cycles / dense:.3f}")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from .formats import PackedWeight, unpack
+from .formats import PackedWeight
 
 __all__ = ["Storage"]
 
@@ -25,17 +23,16 @@ class Storage:
     dense: int
     """A byte for each weight, without any padding."""
     csr: int
-    """Compressed sparse rows: a byte and a column number for each weight that is not 0, and where
+    """Compressed sparse rows: a byte and a column number for each weight that is left, and where
     each row starts; numbers have as many bits as the largest needs."""
     bitmap: int
-    """A byte for each weight that is not 0, and a bit for each one."""
+    """A byte for each weight that is left, and a bit for each one."""
 
     @classmethod
-    def of(cls, packed: PackedWeight) -> Storage:
-        """Return the bytes of an encoded weight."""
+    def of(cls, packed: PackedWeight, some: int) -> Storage:
+        """Return the bytes of an encoded weight, of which so many are not pruned."""
         g = packed.geometry
         outputs, inputs = packed.outputs, packed.inputs
-        some = int(np.count_nonzero(unpack(packed)))
         listed = [encoding for encoding in packed.encodings if encoding.listed]
         csr = some * (8 + (inputs - 1).bit_length()) + (outputs + 1) * some.bit_length()
         return cls(

@@ -175,7 +175,7 @@ class Balanced(Structure):
             size(number, name)
 
     def _check(self, used: Bools) -> None:
-        inputs = _cells(used, self.rows, self.banks).any(axis=1)
+        inputs = np.logical_or.reduce(_cells(used, self.rows, self.banks), axis=1)
         _check_balance(inputs, self.kept, "inputs")
 
 
@@ -196,10 +196,10 @@ class Hierarchical(Structure):
         size(self.kept, "Groups that are kept")
 
     def _check(self, used: Bools) -> None:
-        groups = self.fine.groups(used).any(axis=2)
+        groups = np.logical_or.reduce(self.fine.groups(used), axis=2)
         groups = np.pad(groups, ((0, -len(groups) % self.rows), (0, 0), (0, 0)))
-        blocks = groups.reshape(-1, self.rows, *groups.shape[1:]).any(axis=1)
-        _check_balance(blocks, self.kept, "groups")
+        blocks = groups.reshape(-1, self.rows, *groups.shape[1:])
+        _check_balance(np.logical_or.reduce(blocks, axis=1), self.kept, "groups")
         self.fine.check(used)
 
 
@@ -214,5 +214,5 @@ def _check_balance(used: Bools, kept: int, what: str) -> None:
 
 def _cells(used: Bools, outputs: int, inputs: int) -> Bools:
     """Return a matrix cut into blocks, ``[blocks, outputs, blocks, inputs]``, filled up."""
-    padded = np.pad(used, [(0, -whole % part) for whole, part in zip(used.shape, (outputs, inputs))])
+    padded = np.pad(used, ((0, -used.shape[0] % outputs), (0, -used.shape[1] % inputs)))
     return padded.reshape(-1, outputs, padded.shape[1] // inputs, inputs)

@@ -13,12 +13,13 @@ from heddle.compiler import compile
 from heddle.graph import Graph
 from heddle.models import MiniLM
 from heddle.rtl.geometry import PRESETS
+from heddle.sparse import LEVELS
 
 REPORT = ["workload", "geometry", "device", "cycles", "array_cycles", "macs", "macs_dense",
           "peak_macs_per_cycle", "utilisation", "dram_read_bytes", "dram_write_bytes",
-          "scratchpad_bytes", "softmax_rows", "tiles_visited", "tiles_total", "matches_golden",
-          "error", "error_int8", "clock_mhz_assumed", "milliseconds",
-          "gops"]
+          "scratchpad_bytes", "softmax_rows", "tiles_visited", "tiles_total", "weight_bytes",
+          "weight_bytes_dense", "matches_golden", "error", "error_int8", "clock_mhz_assumed",
+          "milliseconds", "gops"]
 
 
 def heddle(*arguments):
@@ -58,6 +59,37 @@ def test_bench_writes_the_report(tmp_path):
     assert report["matches_golden"] is True
     assert report["error"] < 0.02
     assert "matches_golden" in result.output
+
+
+def test_bench_of_sparse_weights(tmp_path):
+    file = tmp_path / "report.json"
+    result = heddle("bench", "gemm", "--tokens", 5, "--inputs", 64, "--outputs", 7, "--sparsity",
+                    "0.75", "--geometry", "tiny", "--device", "golden", "--json", file)
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text())
+    assert 4 * report["macs"] == report["macs_dense"] == 5 * 64 * 7
+    assert report["weight_bytes"] == 2 * (8 + 1) * 8
+    assert report["weight_bytes_dense"] == 64 * 7
+    assert report["matches_golden"] is True
+
+
+@pytest.mark.parametrize(("sparsity", "message"), [
+    ("most", "Sparsity must be dense, a share, N:M, .* not 'most'"),
+    ("1.0", "Sparsity must be at least 0 and less than 1, not 1.0"),
+    ("5:4", "N must be at most M = 4, not 5"),
+])
+def test_bench_of_sparse_weights_refuses(sparsity, message):
+    result = heddle("bench", "gemm", "--tokens", 5, "--inputs", 64, "--outputs", 7, "--sparsity",
+                    sparsity, "--geometry", "tiny", "--device", "golden")
+    assert result.exit_code == 1
+    assert re.search(message, result.output)
+
+
+def test_bench_of_formats_is_a_table_of_all_levels():
+    result = heddle("bench", "formats", "--size", 128)
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("|")]
+    assert [line.split(" | ")[1] for line in lines[2:]] == [level for _, level in LEVELS]
 
 
 def test_bench_of_attention(tmp_path):
@@ -139,7 +171,7 @@ def test_run_refuses_other_inputs(program):
 def test_refusals_name_what_is_allowed():
     result = heddle("verilog", "--geometry", "huge", "--output", "nowhere")
     assert result.exit_code == 2
-    assert "'zcu102', 'compact', 'ecp5', 'tiny'" in result.output
+    assert ", ".join(map(repr, PRESETS)) in result.output
     result = heddle("bench", "gemm", "--tokens", 0, "--inputs", 1, "--outputs", 1)
     assert result.exit_code == 2
     assert "0 is not in the range x>=1" in result.output

@@ -113,7 +113,7 @@ def test_a_tiling_fits(tokens, inputs, outputs, words):
 def test_weights_are_loaded_once_if_all_inputs_fit():
     program, totals = check(linear(33, 32, 385, np.random.default_rng(0)))
     product = Product.of(33, 32, 385, TINY)
-    words = product.blocks * product.block_words + product.tiles * product.x_words
+    words = product.weight_words + product.tiles * product.x_words
     assert totals.read_bytes == words * TINY.word_bytes + program.instructions.size
     assert totals.array_cycles == product.tiles * product.blocks * product.steps
 
@@ -227,7 +227,7 @@ def test_a_graph_without_outputs_is_refused():
 
 
 def test_an_unknown_geometry_is_refused():
-    with pytest.raises(ValueError, match="Geometry must be one of zcu102, compact, ecp5, tiny"):
+    with pytest.raises(ValueError, match=f"Geometry must be one of {', '.join(PRESETS)}, not"):
         heddle.linear([[1]], [[1]], geometry="huge")
 
 

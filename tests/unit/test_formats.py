@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def shared(rng, outputs, inputs, density, rows):
 @example("tiny-nm", None, 40, 256, 0, 1, False, "narrow")
 def test_nothing_is_lost(geometry, candidates, outputs, inputs, seed, density, alike, format):
     g = preset(geometry)
-    g = g.replace(operand_steps=8 * g.operand_steps, candidates=candidates or g.candidates)
+    g = g.replace(operand_steps=16384, candidates=candidates or g.candidates)
     rng = np.random.default_rng(seed)
     weight = (shared(rng, outputs, inputs, density, g.rows) if alike
               else sparse(rng, outputs, inputs, density))
@@ -186,12 +187,12 @@ def test_bytes_at_80_percent():
     weight = np.random.default_rng(0).integers(1, 128, (1024, 1024)).astype(np.int8)
     weight *= prune_balanced(np.abs(weight), 0.8, "zcu102")
     packed = pack(weight, preset("zcu102"))
-    storage = Storage.of(packed)
+    some = 64 * 16 * 26 * 8
+    storage = Storage.of(packed, some)
     assert storage.total == packed.size <= 0.22 * storage.dense
     assert storage.data == 64 * 26 * 128
     assert storage.lists == 64 * 2 * 128
     assert (storage.selectors, storage.parameters, storage.dense) == (0, 8192, 1 << 20)
-    some = 64 * 16 * 26 * 8
     assert storage.bitmap == some + (1 << 17)
     assert storage.csr == -(-(some * 18 + 1025 * 18) // 8)
     assert storage.total < storage.bitmap < storage.csr
@@ -200,14 +201,14 @@ def test_bytes_at_80_percent():
 def test_bytes_of_selectors():
     weight = np.random.default_rng(0).integers(1, 128, (32, 1024)).astype(np.int8)
     weight *= prune_hierarchical(np.abs(weight), 0.5, 2, 4, "zcu102-nm")
-    storage = Storage.of(pack(weight, preset("zcu102-nm")))
+    storage = Storage.of(pack(weight, preset("zcu102-nm")), int(np.count_nonzero(weight)))
     assert storage.data == 2 * 32 * 128
     assert storage.selectors == storage.data // 4
     assert storage.lists == 2 * 128
 
 
 def test_bytes_of_nothing():
-    storage = Storage.of(pack(np.zeros((5, 9), np.int8), TINY))
+    storage = Storage.of(pack(np.zeros((5, 9), np.int8), TINY), 0)
     assert storage == Storage(data=16, lists=16, selectors=0, parameters=64, dense=45, csr=0,
                               bitmap=6)
 
@@ -235,8 +236,7 @@ def test_packing_takes_milliseconds(shape):
     (np.ones((1, 2), np.int8), {"used": [True]}, ValueError,
      "Used weights must be given in the shape (1, 2) of the weight, not (1,)"),
     (np.eye(1, 129, dtype=np.int8), {"format": "wide"}, ValueError,
-     "The list of block 0 must fit into tiny: it can reach 128 inputs in the operand buffer, and "
-     "there are 129"),
+     "must fit into tiny: it can reach 128 inputs in the operand buffer, and there are 129"),
     (np.eye(5, 129, dtype=np.int8), {"strict": True}, ValueError,
      "The list of block 0 must fit into tiny: it can reach 128 inputs"),
 ])
@@ -259,3 +259,26 @@ def test_lists_out_of_range_are_refused():
     with pytest.raises(ValueError, match="The list of block 0 must stay below address 18, and it "
                                          "reaches 19"):
         unpack(replace(packed, inputs=36))
+
+
+# -- the examples of docs/formats.md ---------------------------------------------------------------
+
+@pytest.mark.parametrize(("geometry", "weights", "data", "index"), [
+    (TINY, {(0, 0): 1, (0, 2): 2, (1, 2): 3, (1, 7): 4, (3, 3): 5, (3, 38): 6},
+     "01 00 00 00 00 00 00 05 02 03 00 00 00 04 00 00 00 00 00 06 00 00 00 00",
+     "00 01 01 02 12 00 00 00"),
+    (NM, {(0, 2): 1, (0, 6): 2, (1, 4): 3, (2, 33): 4},
+     "01 03 00 00 00 00 04 00 02 00 00 00 00 00 00 00",
+     "40 00 00 00 00 00 00 00 09 00 03 00 00 00 00 00"),
+], ids=["list", "list and selectors"])
+def test_examples(geometry, weights, data, index):
+    weight = np.zeros((4, 40), np.int8)
+    for place, value in weights.items():
+        weight[place] = value
+    packed = pack(weight, geometry)
+    assert packed.data[0].tobytes().hex(" ") == data
+    assert packed.index[0].tobytes().hex(" ") == index
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    for text in (data, index):
+        for word in range(0, len(text), 24):
+            assert text[word:word + 23] in page

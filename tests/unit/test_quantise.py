@@ -54,7 +54,7 @@ def test_error_of_normal_data(inputs, activations):
 
 
 def test_outputs_that_are_pruned_do_not_coarsen_the_others():
-    """Queries have one scale for all features, and accumulators of outputs that are gone no step."""
+    """All features of queries have one scale, in which outputs that are gone have no say."""
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(3, 8, 20))
     weights[0, 3:5] = weights[1, 5] = 0

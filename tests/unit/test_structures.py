@@ -69,8 +69,7 @@ def test_what_holds(structure, weight):
     (Balanced(4, 2, 1), marked((8, 8), (4, 1), (6, 5), (0, 0)),
      "Block 1 must use at most 1 inputs of bank 1, not 2"),
     (NM(1, 4, 2), marked((3, 16), (2, 9), (2, 13)),
-     "The group of inputs 9, 11, 13, 15 must have at most 1 weights of output 2 that are not 0, "
-     "not 2"),
+     "inputs 9, 11, 13, 15 must have at most 1 weights of output 2 that are not 0, not 2"),
     (Hierarchical(4, 1, NM(2, 4, 2)), marked((8, 16), (4, 1), (5, 9)),
      "Block 1 must use at most 1 groups of bank 1, not 2"),
     (Hierarchical(4, 1, NM(1, 4, 2)), marked((8, 16), (4, 1), (4, 3)),
@@ -141,6 +140,13 @@ def test_a_layer_keeps_its_claim():
     x = graph.input("x", tokens=1, features=48)
     graph.linear("y", x, WEIGHT, structure=Unstructured(0))
     assert graph.linear_layers[0].structure == Unstructured(0)
+
+
+def test_a_claim_is_a_structure():
+    graph = Graph()
+    x = graph.input("x", tokens=1, features=48)
+    with pytest.raises(TypeError, match="Structure of y must be a Structure or None, not '2:4'"):
+        graph.linear("y", x, WEIGHT, structure="2:4")
 
 
 def test_a_layer_whose_claim_does_not_hold_is_refused():
