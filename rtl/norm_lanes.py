@@ -10,7 +10,7 @@ from .delay import delay
 from .isa import Opcode, instruction_layout
 from .norm_format import first_layout, second_layout
 from .norm_lane import NEUTRAL_BIAS, NormLane, NormLanePair, control_layout, pair_layout
-from .root import Root, sums_layout
+from .root import Root
 from .target import place
 
 __all__ = ["NormLanes", "feature_layout"]

@@ -68,7 +68,7 @@ def simulate(banks, *, readers, writers, idle, seed=0):
 @pytest.mark.parametrize("banks", [1, 2, 4])
 @pytest.mark.parametrize("idle", [0.0, 0.4])
 def test_words_reach_their_reader_in_order(banks, idle):
-    result = simulate(banks, readers=("params", "fill", "store"), writers=("drain", "load"),
+    result = simulate(banks, readers=("params", "fill", "store"), writers=("drain", "load", "norm"),
                       idle=idle, seed=banks)
     for wanted, seen in result.values():
         assert seen == wanted
@@ -98,13 +98,13 @@ def test_array_port_reads_beside_a_busy_port():
 
 def test_the_drain_never_waits_and_the_rest_share_fairly():
     dut = Scratchpad(WORDS, 16, 2)
-    taken = {name: 0 for name in ("drain", "fill", "store", "load")}
+    taken = {name: 0 for name in ("drain", "fill", "store", "load", "norm")}
 
     async def bench(ctx):
         ports = [getattr(dut, name).request for name in taken]
         for port in ports:
             ctx.set(port.valid, 1)
-        for cycle in range(120):
+        for cycle in range(160):
             ctx.set(ports[0].valid, cycle % 4 == 0)
             _, _, drain_valid, *ready = await ctx.tick().sample(
                 ports[0].valid, *(port.ready for port in ports))
@@ -113,8 +113,8 @@ def test_the_drain_never_waits_and_the_rest_share_fairly():
                 taken[name] += hit
 
     run_streams(dut, also=[bench])
-    assert taken["drain"] == 30
-    assert taken["fill"] == taken["store"] == taken["load"] == 30
+    assert taken["drain"] == 40
+    assert taken["fill"] == taken["store"] == taken["load"] == taken["norm"] == 30
 
 
 def test_refusals():
