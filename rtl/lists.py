@@ -57,12 +57,13 @@ class ListLoader(wiring.Component):
     valid, entry : Out
         An entry.
     ready : :py:`Out(1)`
-        High for one cycle for each block: the entries that are still missing of it come one a
-        cycle, as long as there is room, the next of them no later than in the next cycle.
+        High for one cycle for each block: from the second cycle on, what is still missing of it
+        comes one entry a cycle as long as there is room, once the blocks before it have ended.
     """
 
-    AHEAD = 8
-    """Words that are asked for ahead of their use, of either kind."""
+    AHEAD = 32
+    """Words that are asked for ahead of their use, of either kind: as many as fit the smallest
+    distributed RAM. Of lists that long all words may come before the first entry is used."""
 
     def __init__(self, entry: data.StructLayout, *, selector_bits: int, rows: int, depth: int,
                  pool_bits: int):
@@ -124,11 +125,11 @@ class ListLoader(wiring.Component):
                 for n in range(count)]
 
     def _tell(self, m: Module, endings: list[Value]) -> None:
-        """A block is ready when the last words of all its parts have come to the front."""
-        counts = [Signal(2, name=f"ended_{n}") for n in range(len(endings))]
-        m.d.comb += self.ready.eq(Cat(count.any() for count in counts).all())
-        m.d.sync += [count.eq(count + ending - self.ready)
-                     for count, ending in zip(counts, endings)]
+        """A block is ready when the last words of all its parts have come."""
+        counts = [Signal(range(self.AHEAD + 1), name=f"ended_{n}") for n in range(len(endings))]
+        ready = Cat(count.any() for count in counts).all()
+        m.d.comb += self.ready.eq(delay(m, ready, 2, name="ready", reset_less=False))
+        m.d.sync += [count.eq(count + ending - ready) for count, ending in zip(counts, endings)]
 
 
 class ListRing(wiring.Component):
@@ -187,7 +188,7 @@ class ListRing(wiring.Component):
         block = Signal.like(blocks.o.p)
         left = Signal.like(block.steps)
         reads, last_step, last_tile = Signal(), left == 1, block.tiles == 1
-        waiting = Signal(range(2 * self.BLOCKS))
+        waiting = Signal(range(self.BLOCKS + 1))
         m.d.comb += [
             self.room.eq(free.any()),
             ram.write_en.eq(self.valid), ram.write_data.eq(self.entry),

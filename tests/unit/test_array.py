@@ -12,7 +12,8 @@ from heddle.rtl.cell import NEUTRAL_SHIFT
 from heddle.rtl.export import verilog
 from heddle.sim.vectors import DSP48E2, play_vectors
 
-SIZES = [(2, 2, 1, 2), (4, 4, 2, 4), (4, 8, 4, 32), (16, 2, 2, 4)]
+SIZES = [(2, 2, 1, 2), (4, 4, 2, 4), (4, 8, 4, 32), (16, 2, 2, 4), (4, 4, 2, 4, 2),
+         (4, 4, 2, 4, 8)]
 
 
 def random_scales(rng, lanes):
@@ -51,14 +52,17 @@ def random_schedule(dut, segments, seed):
             distances["reuse"].add(start + steps - 1 - drain[context])
         for step in range(steps):
             a = rng.choice((-127, 127, rng.integers(-127, 128)), (dut.depth, dut.rows))
-            b = rng.choice((-128, 127, rng.integers(-128, 128)), (dut.depth, dut.lanes))
+            b = rng.choice((-128, 127, rng.integers(-128, 128)),
+                           (dut.depth, dut.candidates, dut.lanes))
+            selectors = rng.integers(dut.candidates, size=a.shape)
+            products = a[..., np.newaxis] * np.take_along_axis(b, selectors[..., np.newaxis], 1)
             shifts, raises, ups = random_scales(rng, dut.lanes)
             if step == 0:
                 kept = totals[context] >> 8 * raises
                 totals[context] = np.where(raises < 3, kept, 0) if accumulate else 0
-            totals[context] += scaled(a.T @ b, shifts, ups).astype(np.int32)
+            totals[context] += scaled(products.sum(axis=0), shifts, ups).astype(np.int32)
             inputs[start + step].update(
-                a=int.from_bytes(a.astype(np.int8).tobytes(), "little"),
+                a=packed_weights(a, selectors, dut.candidates),
                 b=int.from_bytes(b.astype(np.int8).tobytes(), "little"),
                 tag=(step == 0) | (step == steps - 1) << 1 | accumulate << 2 | context << 3,
                 **{f"scale_{lane}": int(shifts[lane] | raises[lane] << 5 | ups[lane] << 7)
@@ -76,11 +80,16 @@ def random_schedule(dut, segments, seed):
     return fill_gaps(dut, inputs, seed), drained, distances
 
 
+def packed_weights(a, selectors, candidates):
+    width = 8 + (candidates - 1).bit_length()
+    return sum((int(weight) & 0xff | int(selector) << 8) << n * width
+               for n, (weight, selector) in enumerate(zip(a.flat, selectors.flat, strict=True)))
+
+
 def fill_gaps(dut, inputs, seed):
     """Return a list of inputs with noise in every cycle without a step."""
     rng = random.Random(seed)
-    noise = [{"a": rng.getrandbits(8 * dut.depth * dut.rows),
-              "b": rng.getrandbits(8 * dut.depth * dut.lanes),
+    noise = [{"a": rng.getrandbits(len(dut.a)), "b": rng.getrandbits(len(dut.b)),
               "tag": rng.getrandbits(3 + (dut.contexts - 1).bit_length()) & ~2,
               "drain": rng.getrandbits(1) and rng.randrange(dut.contexts) << 1,
               **{f"scale_{lane}": rng.getrandbits(7) for lane in range(dut.lanes)}}
@@ -112,8 +121,9 @@ def test_random_schedule(size):
 
 
 @pytest.mark.parametrize("technology", ["generic", "xilinx"])
-def test_verilog(technology):
-    dut = Array(4, 8, 4, 8)
+@pytest.mark.parametrize("candidates", [1, 4])
+def test_verilog(technology, candidates):
+    dut = Array(4, 8, 4, 8, candidates)
     inputs, drained, _ = random_schedule(dut, 500, seed=1)
     check(dut, drained, play_vectors(dut, inputs, technology, [DSP48E2]))
 
@@ -123,6 +133,9 @@ def test_each_cell_is_written_once():
     assert text.count("DSP48E2 #(") == 4
     assert text.count("heddle_cell_d4_c8 cell_") == 4
     assert text.count("heddle_row_p4_d4_c8 row_") == 4
+    text = verilog(Array(4, 8, 4, 8, 2), "array", "xilinx")
+    assert text.count("heddle_cell_d4_c8_m2 cell_") == 4
+    assert text.count("heddle_row_p4_d4_c8_m2 row_") == 4
 
 
 @pytest.mark.parametrize("rows", [0, 3])

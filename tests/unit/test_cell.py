@@ -18,7 +18,7 @@ def scaled(total, shift, up):
     return (twice >> 1) + (twice & up)
 
 
-def random_inputs(depth, contexts, cycles):
+def random_inputs(depth, contexts, candidates, cycles):
     """Return random inputs; tags, commands and operands are independent of each other."""
     rng = random.Random(depth)
 
@@ -30,12 +30,18 @@ def random_inputs(depth, contexts, cycles):
     def some_scale():
         return rng.choice((0, NEUTRAL_SHIFT, 31, rng.randrange(32))) | rng.randrange(8) << 5
 
+    def some_weights():
+        width = 8 + (candidates - 1).bit_length()
+        return sum((v & 0xff | rng.randrange(candidates) << 8) << k * width
+                   for k, v in enumerate(some_bytes(depth, -127)))
+
     # The first cycles fill the pipeline.
-    inputs = [{"a": 0, "b": 0, "scale": 0, "tag": 1, "drain": 0, "data": 0}] * (depth + 6)
+    inputs = [{"a": 0, "b": 0, "scale": 0, "tag": 1, "drain": 0, "data": 0}] * (depth + 7)
     for _ in range(cycles):
         inputs.append({
-            "a":     int.from_bytes(bytes(v & 0xff for v in some_bytes(depth, -127)), "little"),
-            "b":     int.from_bytes(bytes(v & 0xff for v in some_bytes(2 * depth, -128)), "little"),
+            "a":     some_weights(),
+            "b":     int.from_bytes(bytes(
+                v & 0xff for v in some_bytes(2 * depth * candidates, -128)), "little"),
             "scale": some_scale() | some_scale() << 8,
             "tag":   rng.getrandbits(3) | rng.randrange(contexts) << 3,
             "drain": rng.getrandbits(1) | rng.randrange(contexts) << 1,
@@ -44,19 +50,24 @@ def random_inputs(depth, contexts, cycles):
     return inputs
 
 
-def model(depth, contexts, inputs):
+def model(depth, contexts, candidates, inputs):
     """Return ``next_data`` of each cycle."""
-    def operand(cycle, name, byte):
-        return signed(inputs[cycle][name] >> 8 * byte, 8) if cycle >= 0 else 0
+    width = 8 + (candidates - 1).bit_length()
+
+    def product(cycle, k, lane):
+        if cycle < 0:
+            return 0
+        a = inputs[cycle]["a"] >> k * width & (1 << width) - 1
+        byte = 2 * (k * candidates + (a >> 8)) + lane
+        return signed(a, 8) * signed(inputs[cycle]["b"] >> 8 * byte, 8)
 
     def scale(cycle, lane):
         both = inputs[cycle]["scale"] >> 8 * lane if cycle >= 0 else 0
         return both & 31, both >> 5 & 3, both >> 7 & 1
 
     def sums(cycle):
-        start = cycle - depth - 3
-        return [sum(operand(start + k, "a", k) * operand(start + k, "b", 2 * k + lane)
-                    for k in range(depth)) for lane in range(2)]
+        start = cycle - depth - 3 - (candidates > 1)
+        return [sum(product(start + k, k, lane) for k in range(depth)) for lane in range(2)]
 
     stored = [[0, 0] for _ in range(contexts)]
     total, base, shown = [0, 0], [0, 0], []
@@ -79,12 +90,14 @@ def model(depth, contexts, inputs):
     return shown
 
 
-@pytest.mark.parametrize(("depth", "contexts", "technology"), [
-    (2, 4, None), (8, 32, None), (2, 4, "generic"), (2, 4, "xilinx"), (8, 32, "generic"),
-    (8, 32, "xilinx")])
-def test_random_inputs(depth, contexts, technology):
-    inputs = random_inputs(depth, contexts, 1000)
-    played = play_vectors(Cell(depth, contexts), inputs, technology, [DSP48E2])
-    assert [row["next_data"] for row in played] == model(depth, contexts, inputs)
+@pytest.mark.parametrize(("depth", "contexts", "candidates", "technology"), [
+    (2, 4, 1, None), (8, 32, 1, None), (2, 4, 1, "generic"), (2, 4, 1, "xilinx"),
+    (8, 32, 1, "generic"), (8, 32, 1, "xilinx"), (2, 4, 2, None), (2, 4, 8, None),
+    (8, 32, 4, "generic"), (8, 32, 4, "xilinx")])
+def test_random_inputs(depth, contexts, candidates, technology):
+    sizes = depth, contexts, candidates
+    inputs = random_inputs(*sizes, 1000)
+    played = play_vectors(Cell(*sizes), inputs, technology, [DSP48E2])
+    assert [row["next_data"] for row in played] == model(*sizes, inputs)
     for name in ("a", "b", "scale", "tag", "drain"):
         assert [row[f"next_{name}"] for row in played] == [row[name] for row in inputs]

@@ -23,8 +23,11 @@ def instruction(**fields):
     return raw_layout.from_bits(bits)
 
 
-def simulate(jobs, *, tokens=1.0, free_after=12, ring=4, seed=0, limit=3000):
-    """Return the steps (cycle, a, b, first, last, accumulate, context) and finished segments."""
+def simulate(jobs, *, tokens=1.0, free_after=12, ring=4, seed=0, limit=3000, lists=None):
+    """Return the steps (cycle, a, b, first, last, accumulate, context) and finished segments.
+
+    Blocks that are asked for are put into ``lists``.
+    """
     dut = Compute(pool_bits=12, step_bits=8, contexts=2 * ring, slots=4, tile_steps=2,
                   distance=DISTANCE, entry=ENTRY, channel_words=3)
     rng = random.Random(seed)
@@ -36,6 +39,7 @@ def simulate(jobs, *, tokens=1.0, free_after=12, ring=4, seed=0, limit=3000):
             held += rng.random() < tokens
             ctx.set(dut.tokens.available, (held > 0) << WAIT)
             ctx.set(dut.issue.freed, cycle in freeing)
+            ctx.set(dut.entries.valid, 1)
             i = dut.issue
             _, _, take, step, done, wait, segment, *tag = await ctx.tick().sample(
                 dut.tokens.take, i.step, i.done, dut.wait_drain, i.segment,
@@ -52,6 +56,14 @@ def simulate(jobs, *, tokens=1.0, free_after=12, ring=4, seed=0, limit=3000):
                 full.append(cycle)
             cycle += 1
 
+    async def take_lists(ctx):
+        while True:
+            ctx.set(dut.block.ready, rng.random() < 0.5)
+            _, _, valid, ready, block = await ctx.tick().sample(
+                dut.block.valid, dut.block.ready, dut.block.p)
+            if valid and ready:
+                lists.append((block.gaps, block.steps, block.tiles, block.wide))
+
     async def watch(ctx):
         for _ in range(limit):
             _, _, busy = await ctx.tick().sample(dut.busy | dut.i.valid)
@@ -59,7 +71,8 @@ def simulate(jobs, *, tokens=1.0, free_after=12, ring=4, seed=0, limit=3000):
                 return
         raise AssertionError(f"The engine is still busy after {limit} cycles")
 
-    run_streams(dut, put={"i": jobs}, also=[watch], background=[array], limit=limit)
+    run_streams(dut, put={"i": jobs}, also=[watch], limit=limit,
+                background=[array] + [take_lists] * (lists is not None))
     return steps, segments, full
 
 
@@ -114,3 +127,23 @@ def test_accumulation_visits_the_held_contexts_again_once_they_have_settled():
             assert cycle - last[context] >= DISTANCE
         if end:
             last[context] = cycle
+
+
+def test_blocks_ask_for_their_lists_and_others_do_not():
+    common = {"a": 100, "a_stride": 20, "b": 4, "b_stride": 8, "blocks": 3}
+    jobs = [instruction(**common, tiles=2, steps=5, listed=1, a_ring=2),
+            instruction(**common, tiles=1, steps=4),
+            instruction(**common, tiles=1, steps=7, listed=1, wide=1, drain=0)]
+    lists = []
+    steps, segments, _ = simulate(jobs, lists=lists)
+    assert lists == [*((a + 5 + 3, 5, 2, 0) for a in (100, 120, 100)),
+                     *((a + 7 + 3, 7, 1, 1) for a in (100, 120, 140))]
+    assert [s.listed for s in segments] == [1] * 6 + [0] * 3 + [1] * 3
+    assert [step[2] for step in steps[:12]] == [4] * 5 + [12] * 5 + [4] * 2
+
+
+def test_no_bubble_between_blocks_with_lists():
+    job = instruction(a=0, a_stride=8, b=0, b_stride=8, blocks=12, tiles=1, steps=6, listed=1)
+    steps, *_ = simulate([job], ring=8, lists=[])
+    cycles = [step[0] for step in steps]
+    assert cycles == list(range(cycles[0], cycles[0] + 12 * 6))

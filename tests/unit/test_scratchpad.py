@@ -12,10 +12,15 @@ from heddle.sim.streams import run_streams
 WORDS = 32
 
 
+def port_of(dut, name):
+    name, _, number = name.partition(".")
+    return getattr(dut, name)[int(number)] if number else getattr(dut, name)
+
+
 def simulate(banks, *, readers, writers, idle, seed=0):
     """Write all words through ``writers`` first, then read through ``readers`` at once."""
     rng = random.Random(seed)
-    dut = Scratchpad(WORDS, 16, banks)
+    dut = Scratchpad(WORDS, 16, banks, lists=2)
     content = [rng.randrange(1 << 16) for _ in range(WORDS)]
     split = {name: [{"addr": a, "data": content[a]} for a in range(WORDS) if a % len(writers) == n]
              for n, name in enumerate(writers)}
@@ -25,8 +30,8 @@ def simulate(banks, *, readers, writers, idle, seed=0):
     async def collect(ctx):
         while True:
             _, _, *ports = await ctx.tick().sample(
-                *(x for name in readers for x in (getattr(dut, name).valid,
-                                                  getattr(dut, name).data)))
+                *(x for name in readers for x in (port_of(dut, name).valid,
+                                                  port_of(dut, name).data)))
             for name, valid, word in zip(readers, ports[::2], ports[1::2], strict=True):
                 if valid:
                     seen[name].append(word)
@@ -47,7 +52,7 @@ def simulate(banks, *, readers, writers, idle, seed=0):
 
     def reader(name):
         async def bench(ctx):
-            port = getattr(dut, name).request
+            port = port_of(dut, name).request
             gaps = random.Random(f"{seed} {name}")
             while not gate:
                 await ctx.tick()
@@ -68,7 +73,8 @@ def simulate(banks, *, readers, writers, idle, seed=0):
 @pytest.mark.parametrize("banks", [1, 2, 4])
 @pytest.mark.parametrize("idle", [0.0, 0.4])
 def test_words_reach_their_reader_in_order(banks, idle):
-    result = simulate(banks, readers=("params", "fill", "store"), writers=("drain", "load", "norm"),
+    result = simulate(banks, readers=("params", "lists.0", "lists.1", "fill", "store"),
+                      writers=("drain", "load", "norm"),
                       idle=idle, seed=banks)
     for wanted, seen in result.values():
         assert seen == wanted
