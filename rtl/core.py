@@ -20,10 +20,11 @@ from .forward import forward
 from .geometry import Geometry
 from .isa import TOKENS, Queue
 from .lists import Lists
-from .operand import Fill, OperandBuffer
+from .operand import OperandBuffer
 from .scratchpad import Scratchpad
 from .sequencer import Sequencer
 from .softmax import Softmax
+from .staging import Staging
 from .tokens import Tokens
 
 __all__ = ["Core", "Error", "error_layout"]
@@ -115,9 +116,9 @@ class Core(wiring.Component):
             g.scratchpad_words, 8 * g.word_bytes, g.scratchpad_banks, len(self._lists.pool))
         m.submodules.operand = self._operand = OperandBuffer(
             g.operand_steps, g.depth, g.lanes, g.word_bytes, g.candidates)
-        m.submodules.fill = self._fill = Fill(
-            pool_bits=g.pool_bits, operand_bits=g.operand_bits, word_bits=8 * g.word_bytes,
-            step_words=g.step_words, latency=Scratchpad.B_LATENCY)
+        m.submodules.staging = self._staging = Staging(
+            lanes=g.lanes, pool_bits=g.pool_bits, operand_bits=g.operand_bits,
+            word_bits=8 * g.word_bytes, step_words=g.step_words, latency=Scratchpad.B_LATENCY)
         m.submodules.array = self._array = SystolicArray(
             g.rows, g.lanes, g.depth, g.contexts, g.candidates)
         m.submodules.softmax = self._softmax = Softmax(
@@ -148,12 +149,14 @@ class Core(wiring.Component):
 
     def _connect_transfers(self, m: Module) -> None:
         sequencer, load, store, pool = self._sequencer, self._load, self._store, self._scratchpad
+        staging = self._staging
         connections = [
             (self._compute.block, self._lists.i), (self._lists.o, self._compute.entries),
             *zip(self._lists.pool, pool.lists),
             (load.fetched, sequencer.beats), (sequencer.request, load.fetch),
-            (load.pool, pool.load), (store.pool, pool.store), (self._fill.pool, pool.fill),
-            (sequencer.load, load.i), (sequencer.fill, self._fill.i),
+            (load.pool, pool.load), (store.pool, pool.store),
+            (staging.pool, pool.fill), (staging.target, pool.norm),
+            (sequencer.load, load.i), (sequencer.fill, staging.i),
             (sequencer.compute, self._compute.i), (sequencer.store, store.i),
         ]
         for one, other in connections:
@@ -174,10 +177,10 @@ class Core(wiring.Component):
     def _connect_steps(self, m: Module) -> None:
         """Issued steps meet their operands at the array; B has two sources."""
         g, issue, array = self.geometry, self._compute.issue, self._array
-        operand, pool, fill, softmax = self._operand, self._scratchpad, self._fill, self._softmax
+        operand, pool, softmax = self._operand, self._scratchpad, self._softmax
         latency = self._issue_latency
         for name in ("write_en", "write_addr", "write_part", "write_data"):
-            m.d.comb += getattr(operand, name).eq(getattr(fill, name))
+            m.d.comb += getattr(operand, name).eq(getattr(self._staging, name))
         tag = Signal.like(array.tag)
         for name in ("first", "accumulate", "context"):
             m.d.comb += tag[name].eq(getattr(issue, name))
@@ -250,7 +253,7 @@ class Core(wiring.Component):
         """A tile gives its tokens once it is drained; one that stays in its context, at once."""
         issue, drain, compute = self._compute.issue, self._drain, self._compute
         port = self._tokens.port
-        for queue, engine in ((Queue.LOAD, self._load), (Queue.FILL, self._fill),
+        for queue, engine in ((Queue.LOAD, self._load), (Queue.FILL, self._staging),
                               (Queue.STORE, self._store)):
             wiring.connect(m, engine.tokens, port[queue])
         m.submodules.held_gives = held = StreamFifo(unsigned(TOKENS), depth=4)
@@ -267,7 +270,7 @@ class Core(wiring.Component):
 
     def _report(self, m: Module) -> None:
         """Tell what the engines do, what the array waits for, and what went wrong first."""
-        load, fill, compute, store = self._load, self._fill, self._compute, self._store
+        load, fill, compute, store = self._load, self._staging, self._compute, self._store
         lacks = compute.blocked
         for_fill = (lacks & _posted_by(Queue.FILL)).any()
         for_transfer = ((lacks & (_posted_by(Queue.LOAD) | _posted_by(Queue.STORE))).any()

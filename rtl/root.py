@@ -135,9 +135,9 @@ class Root(wiring.Component):
         m.d.sync += total.eq(delay(m, known, self._TOTAL - 2, name="known") - away)
         return total
 
-    def _normalise(self, m: Module, total: Value) -> tuple[Value, Signal]:
+    def _normalise(self, m: Module, total: Value) -> tuple[Value, Value]:
         """Return the upper bits of a total and the place of the highest, at :attr:`_HIGHEST`."""
-        exponent = Const(TOTAL_BITS - 1)
+        exponent: Value = Const(TOTAL_BITS - 1)
         for step in (32, 16, 8, 4, 2, 1):
             # What later steps may still shift up, stays.
             width = min(TOTAL_BITS, MANTISSA_BITS + step - 1)

@@ -88,7 +88,7 @@ class Scratchpad(wiring.Component):
 
     Port a serves the array alone. Port b carries one word a cycle for everything else: the drain
     always gets its turn, then the parameters of its next tile, then the lists of the next blocks,
-    then fill, load and store in rotation.
+    then fill, store, load and norm in rotation.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Scratchpad(wiring.Component):
         Never made to wait.
     params, fill, store : :py:`In(PoolReader)`
     lists : :py:`In(PoolReader).array(lists)`
-    load : :py:`In(PoolWriter)`
+    load, norm : :py:`In(PoolWriter)`
     """
 
     A_LATENCY = 4
@@ -134,6 +134,7 @@ class Scratchpad(wiring.Component):
             "lists":  In(PoolReader(addr, word_bits)).array(lists),
             "fill":   In(PoolReader(addr, word_bits)),
             "load":   In(PoolWriter(addr, word_bits)),
+            "norm":   In(PoolWriter(addr, word_bits)),
             "store":  In(PoolReader(addr, word_bits)),
         })
 
@@ -142,7 +143,8 @@ class Scratchpad(wiring.Component):
         bank_bits = (self.banks - 1).bit_length()
         addr_bits = (self.words // self.banks - 1).bit_length()
         readers = (self.params, *self.lists, self.fill, self.store)
-        granted, addr, write, write_data = self._arbitrate(m, readers)
+        writers = (self.load, self.norm, self.drain)
+        granted, addr, write, write_data = self._arbitrate(m, readers, writers)
         a_bank, b_bank = Signal(bank_bits), Signal(bank_bits)
         m.d.comb += [a_bank.eq(self.a_addr >> addr_bits), b_bank.eq(addr >> addr_bits)]
 
@@ -178,37 +180,38 @@ class Scratchpad(wiring.Component):
             m.d.comb += [client.valid.eq(valid[n]), client.data.eq(b_data)]
         return m
 
-    def _arbitrate(self, m: Module, readers: tuple):
+    def _arbitrate(self, m: Module, readers: tuple, writers: tuple):
         """Choose one request a cycle and register it: who reads (or writes), address, data."""
-        clients = (*readers, self.load, self.drain)
+        clients = (*readers, *writers)
         wanted = Cat(client.request.valid for client in clients)
-        turn = Signal(range(3))
         choice = Signal(len(clients))
-        load, drain = len(readers), len(readers) + 1
-        rotation = (load - 2, load - 1, load)  # fill, store, load
+        drain, rotation = len(clients) - 1, range(len(readers) - 2, len(clients) - 1)
         first = Cat(wanted[drain], wanted[:rotation[0]])  # drain, parameters, lists
         for n, who in enumerate((drain, *range(rotation[0]))):
             m.d.comb += choice[who].eq(wanted[who] & ~first[:n].any())
+        turn = Signal(range(len(rotation)))  # fill, store, load, norm
         with m.If(~first.any()):
             with m.Switch(turn):
-                for first in range(3):
-                    with m.Case(first):
-                        order = [rotation[(first + n) % 3] for n in range(3)]
+                for begin in range(len(rotation)):
+                    with m.Case(begin):
+                        order = [*rotation[begin:], *rotation[:begin]]
                         for n, who in enumerate(order):
                             before = Cat(wanted[other] for other in order[:n]).any()
                             m.d.comb += choice[who].eq(wanted[who] & ~before)
                             with m.If(choice[who]):
-                                m.d.sync += turn.eq((rotation.index(who) + 1) % 3)
+                                m.d.sync += turn.eq((rotation.index(who) + 1) % len(rotation))
         m.d.comb += [client.request.ready.eq(choice[n]) for n, client in enumerate(clients)]
 
         granted = Signal(len(clients))
         write = Signal()
         addr = Signal(range(self.words), reset_less=True)
         write_data = Signal(self.word_bits, reset_less=True)
-        m.d.sync += [granted.eq(choice), write.eq(choice[load] | choice[drain]),
-                     write_data.eq(Mux(choice[drain], self.drain.request.p.data,
-                                       self.load.request.p.data))]
+        m.d.sync += [granted.eq(choice), write.eq(choice[len(readers):].any())]
         for n, client in enumerate(clients):
             with m.If(choice[n]):
-                m.d.sync += addr.eq(client.request.p if n < load else client.request.p.addr)
+                if n < len(readers):
+                    m.d.sync += addr.eq(client.request.p)
+                else:
+                    m.d.sync += [addr.eq(client.request.p.addr),
+                                 write_data.eq(client.request.p.data)]
         return granted, addr, write, write_data

@@ -36,7 +36,8 @@ from ..rtl.root import (
 )
 
 __all__ = ["NormScales", "lane_root", "least_output", "least_sum", "normalise", "pack_norm",
-           "quantise_norm", "reciprocal", "reciprocal_root", "store_sum", "unpack_norm", "value_step", "values"]
+           "quantise_norm", "reciprocal", "reciprocal_root", "store_sum", "unpack_norm",
+           "value_step", "values"]
 
 _ROOTS = np.array(ROOTS)
 _EPSILON_LIMIT = 1 << 48
@@ -47,7 +48,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NormScales:
-    """Integers of a normalisation: of each feature, shape ``[features]``, and of all."""
+    """Integers of a normalisation: of each feature, shape ``[features]``, and of all.
+
+    ``x``, ``o``, ``sum``, ``gain`` and ``bias`` are those of
+    :data:`~heddle.rtl.norm_format.first_layout` and
+    :data:`~heddle.rtl.norm_format.second_layout`.
+    """
 
     x: Ints
     o: Ints
@@ -57,6 +63,7 @@ class NormScales:
     features: int
     """Features that count."""
     epsilon: int = 0
+    """Added to the sum of 256 times the squared distances from the mean."""
 
     @property
     def fields(self) -> dict[str, int]:
@@ -290,31 +297,30 @@ def quantise_norm(x: ArrayLike, o: ArrayLike | None = None, *, sum: ArrayLike | 
         If a scale is less than the least that can be represented, or epsilon too large.
     """
     x = np.asarray(x, np.float64)
-    step, none = value_step(x, o), np.zeros(x.shape, np.int64)
-    inputs = [none if scale is None else _rounded(np.asarray(scale) / step * (1 << VALUE_SHIFT))
-              for scale in (x, o)]
-    stored, gain, bias = none, none, none
+    step = value_step(x, o)
+    unit = (1 << VALUE_SHIFT) / step
+    numbers: dict[str, ArrayLike] = {
+        "x": x * unit, "o": 0.0 if o is None else np.asarray(o) * unit,
+        "sum": 0.0, "gain": 0.0, "bias": 0.0}
     if sum is not None:
-        _check("a stored sum", np.broadcast_to(sum, x.shape), least_sum(step))
-        stored = _rounded(np.broadcast_to(step / np.asarray(sum) * (1 << SUM_SHIFT), x.shape))
+        _check("a stored sum", sum, least_sum(step))
+        numbers["sum"] = step / np.asarray(sum) * (1 << SUM_SHIFT)
     if output is not None:
-        _check("an output", np.broadcast_to(output, x.shape), least_output(gamma, beta))
-        gain, bias = (_rounded(np.broadcast_to(factor / np.asarray(output) * (1 << GAIN_FRACTION),
-                                               x.shape)) for factor in (gamma, beta))
+        _check("an output", output, least_output(gamma, beta))
+        for name, factor in ("gain", gamma), ("bias", beta):
+            numbers[name] = factor / np.asarray(output) * (1 << GAIN_FRACTION)
     addend = epsilon * (len(x) << 2 * MEAN_FRACTION) / step ** 2
-    if not 0 <= addend < _EPSILON_LIMIT:
+    if not 0 <= addend < _EPSILON_LIMIT - 1:
         raise ValueError("Epsilon must be between 0 and "
                          f"{_EPSILON_LIMIT / addend * epsilon:.4g}, not {epsilon}")
-    return NormScales(*inputs, stored, gain, bias, len(x), min(round(addend), _EPSILON_LIMIT - 1))
+    return NormScales(**{name: np.rint(np.broadcast_to(number, x.shape)).astype(np.int64)
+                         for name, number in numbers.items()},
+                      features=len(x), epsilon=round(addend))
 
 
-def _rounded(numbers: ArrayLike) -> Ints:
-    return np.rint(numbers).astype(np.int64)
-
-
-def _check(what: str, scale: NDArray, least: ArrayLike) -> None:
-    bad = ~(scale >= np.asarray(least) * (1 - 1e-12)) | ~np.isfinite(scale)
+def _check(what: str, scale: ArrayLike, least: ArrayLike) -> None:
+    scale, least = np.broadcast_arrays(scale, least)
+    bad = ~((scale >= least) & np.isfinite(scale))
     if bad.any():
-        raise ValueError(f"Scale of {what} must be at least "
-                         f"{np.broadcast_to(least, scale.shape)[bad][0]:.4g}, "
-                         f"not {scale[bad][0]:.4g}")
+        raise ValueError(f"Scale of {what} must be at least {least[bad].flat[0]:.4g}, "
+                         f"not {scale[bad].flat[0]:.4g}")

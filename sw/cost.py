@@ -28,8 +28,8 @@ _START = 4  # from the start bit to the first request
 _GRANT = 3  # an iteration's tokens, and its first request
 _TRANSFER = 7  # from a grant to the first burst, and from the last beat to the tokens
 _FILL = 8  # from a word's request to its tokens, and between instructions
-_NORM = 40  # from the first word of a tile to its values, and from the last row to its word
-_ROOT = 40  # from the last value of a tile to the reciprocal root of the first lane
+_NORM = 20  # from the first request for a tile to its first row, and from the last to the tokens
+_ROOT = 41  # from the last row of a first pass to the root of the first lane, and to a result
 _ISSUE = 4  # from the address of a step to its operands
 _SETTLE = 6  # of a sum, into its context
 _PARAMETERS = 15  # from the last step of a tile to the parameters of its channels
@@ -307,7 +307,7 @@ def fill_cycles(i: Instruction, geometry: Geometry) -> float:
     if i.opcode == Opcode.FILL:
         return i["steps"] * g.step_words
     read = 1 + i["residual"] + 8 / g.lanes
-    cycles = i["words"] * max(g.vectors_per_word, read + i["sum"]) + _NORM
+    cycles = i["words"] * max(g.vectors_per_word, read + i["sum"]) + g.lanes // 2 + _NORM
     if i["norm"]:
         cycles += i["words"] * max(g.vectors_per_word, read + 1) + g.lanes + _ROOT
     return cycles

@@ -10,7 +10,7 @@ from heddle.footprint import footprint
 from heddle.hazards import synchronise
 from heddle.rtl.geometry import preset
 from heddle.rtl.isa import Activation, Layout
-from heddle.sim import golden
+from heddle.sim import golden, norm
 from heddle.sim.executor import Deadlock, ProgramError, execute
 
 TINY = preset("tiny")
@@ -273,3 +273,99 @@ def test_rings():
     dram, pool = footprint(load, TINY)
     assert dram.addresses.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
     assert pool.addresses.tolist() == [[10, 11], [14, 15], [10, 11], [14, 15], [10, 11]]
+
+
+NORM = ("NORM x=0 x_stride=4 o=20 o_stride=4 s=40 s_stride=4 c=60 c_stride=4 params=80 count=2 "
+        "words=4 features=7 reciprocal=9586981 reciprocal_shift=3 residual=1 norm=1 sum=1")
+
+
+def test_footprint_of_a_normalisation():
+    """Tiles lie at their strides; all read the same two tables of 8 bytes a feature."""
+    [instruction] = assemble(NORM)
+    x, o, params, s, c = footprint(instruction, TINY)
+    for access, start, write in ((x, 0, 0), (o, 20, 0), (s, 40, 1), (c, 60, 1)):
+        assert access.addresses.tolist() == [[*range(start, start + 4)],
+                                             [*range(start + 4, start + 8)]]
+        assert access.write == write
+    assert params.addresses.tolist() == [[*range(80, 96)]] * 2
+    [x, params, s] = footprint(assemble(NORM.replace("residual=1 norm=1", ""))[0], TINY)
+    assert params.addresses.tolist() == [[*range(80, 88)]] * 2
+    assert s.write
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("features=7", "features=9", "NORM field features must be between 1 and 8, not 9"),
+    ("features=7", "features=0", "NORM field features must be between 1 and 8, not 0"),
+    ("words=4", "words=0", "NORM field words must be at least 1, not 0"),
+    ("norm=1 sum=1", "", "NORM must have norm or sum; it would write nothing"),
+    ("c=60", "c=73", "NORM must not write over its parameters: every tile reads them"),
+    ("c=60", "c=1", "NORM must not write over what it has still to read of a tile"),
+    ("c=60", "c=23", "NORM must not write over what it has still to read of a tile"),
+    ("s=40", "s=0", "NORM must not write over what it has still to read of a tile"),
+    ("s=40 s_stride=4", "s=13 s_stride=10", "NORM must not write over what it has still to read"),
+])
+def test_normalisations_refused(old, new, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        footprint(assemble(NORM.replace(old, new))[0], TINY)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("c=60", "c=0"), ("c=60", "c=20"), ("s=40", "s=60"), ("norm=1", "s=0"),
+])
+def test_normalisations_in_place(old, new):
+    text = NORM.replace("s=40", "") if new == "s=0" else NORM
+    assert footprint(assemble(text.replace(old, new))[0], TINY)
+
+
+def normalisation(change=lambda table: table, *, after="", **fields):
+    """A program that normalises words of 1, 2, 3, …, its data, and what it must store."""
+    x = np.arange(1, 1 + 4 * WORD, dtype=np.int8)
+    ones = np.ones(7, np.int64)
+    scales = norm.NormScales(ones << 15, 0 * ones, ones << 22, ones << 13, ones << 8, 7)
+    table = change(norm.pack_norm(scales.padded(8), WORD)).reshape(-1)
+    named = {"params": 4, "c": 40, "count": 1, "words": 4, "norm": 1, **scales.fields, **fields}
+    program = f"""
+        LOAD count=1 rows=1 words={4 + table.size // WORD}
+        NORM {" ".join(f"{name}={value}" for name, value in named.items())}
+        {after}
+        STORE count=1 rows=1 words=4 pool=40
+    """
+    y = norm.values(x.reshape(-1, LANES), None, scales.padded(8))
+    return assemble(program), bytes(x) + table.tobytes(), norm.normalise(y, scales.padded(8))
+
+
+def test_a_normalisation():
+    program, data, wanted = normalisation()
+    synchronise(program, TINY)
+    for seed in range(5):
+        image, totals = run(program, data, seed=seed)
+        assert (image[:4 * WORD].view(np.int8) == wanted.ravel()).all()
+        assert totals.array_cycles == 0
+
+
+def test_a_queue_in_order_needs_no_token_for_itself():
+    """FILL reads what NORM wrote, in the same queue; the array takes it from there."""
+    program, *_ = normalisation(after="FILL count=1 steps=2 pool=40")
+    synchronise(program, TINY)
+    assert str(program[2]) == "FILL pool=40 count=1 steps=2"
+
+
+def set_word(word, value):
+    def change(table):
+        table[word] = value
+        return table
+    return change
+
+
+@pytest.mark.parametrize(("program", "message"), [
+    (normalisation(set_word(7, 1)),
+     "has parameters for features from 7 on, which do not count"),
+    (normalisation(set_word(9, 1)),
+     "has two tables of parameters that disagree about the inputs"),
+    (normalisation(reciprocal=9586982), "must have reciprocal=9586981 reciprocal_shift=3"),
+])
+def test_wrong_parameters_are_refused(program, message):
+    instructions, data, _ = program
+    synchronise(instructions, TINY)
+    with pytest.raises(ProgramError, match=rf"Instruction 1: NORM .* {message}"):
+        run(instructions, data)

@@ -81,7 +81,7 @@ def test_the_queues_get_their_instructions_and_an_unknown_opcode_stops():
     got = run_streams(dut, get={name: len(numbers) for name, numbers in wanted.items()},
                       also=[start], background=[memory(dut, program, 0, [], idle=0.2,
                                                        rng=random.Random(0))])
-    first = {"load": "dram", "fill": "pool", "compute": "fields", "store": "dram"}
+    first = {"load": "dram", "fill": "fields", "compute": "fields", "store": "dram"}
     for name, numbers in wanted.items():
         assert [payload[first[name]] for payload in got[name]] == numbers
         assert [payload["header"]["opcode"] for payload in got[name]] == [

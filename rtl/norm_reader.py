@@ -1,0 +1,147 @@
+"""Reads what NORM needs of a tile: its two inputs and the parameters, in both passes."""
+
+from __future__ import annotations
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .fifo import StreamFifo
+from .isa import Opcode, instruction_layout
+from .norm_format import first_layout
+from .scratchpad import PoolReader
+
+__all__ = ["NormReader", "group_layout"]
+
+_PARAMETER_BITS = first_layout.size
+
+
+def group_layout(lanes: int, word_bits: int) -> data.StructLayout:
+    """A word of each input, with the parameters of its vectors."""
+    vectors = word_bits // (8 * lanes)
+    return data.StructLayout({"x": word_bits, "o": word_bits, "params": vectors * _PARAMETER_BITS})
+
+
+class NormReader(wiring.Component):
+    """Requests the words of a tile as far ahead as there is room, and puts them together.
+
+    Parameters
+    ----------
+    lanes : :class:`int`
+        Bytes of a vector.
+    pool_bits, word_bits : :class:`int`
+        Widths of a pool address and of a pool word.
+    depth : :class:`int`
+        Words that are under way or have come but are not yet put together.
+
+    Members
+    -------
+    start : :py:`In(1)`
+        Read a tile; the one before must have been read.
+    job : :py:`In(instruction_layout(Opcode.NORM))`
+        With the addresses of this tile; stable while it is read.
+    pool : :py:`Out(PoolReader(pool_bits, word_bits))`
+    groups : :py:`Out(stream.Signature(group_layout(lanes, word_bits)))`
+        The words of the tile, once a pass. ``o`` is of no account unless ``residual``.
+    """
+
+    def __init__(self, *, lanes: int, pool_bits: int, word_bits: int, depth: int = 16):
+        self.depth = depth
+        # Words of inputs that share a word of parameters, or words of parameters that they take.
+        self.shared = max(1, lanes // 8)
+        self.each = max(1, 8 // lanes)
+        self._kind = data.StructLayout({"params": 1, "x": 1, "last": 1})
+        super().__init__({
+            "start":  In(1),
+            "job":    In(instruction_layout(Opcode.NORM)),
+            "pool":   Out(PoolReader(pool_bits, word_bits)),
+            "groups": Out(stream.Signature(group_layout(lanes, word_bits))),
+        })
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.kinds = kinds = StreamFifo(self._kind, depth=self.depth + 1)
+        m.submodules.words = words = StreamFifo(unsigned(len(self.pool.data)), depth=self.depth)
+        asked = self.pool.request.valid & self.pool.request.ready
+        taken = words.o.valid & words.o.ready
+        room = Signal(range(self.depth + 1), init=self.depth)
+        m.d.sync += room.eq(room + taken - asked)
+        m.d.comb += [
+            kinds.i.valid.eq(asked),
+            kinds.o.ready.eq(taken),
+            words.i.valid.eq(self.pool.valid),
+            words.i.p.eq(self.pool.data),
+        ]
+        self._ask(m, room.any(), asked, kinds.i.p)
+        self._join(m, words.o, taken, kinds.o.p)
+        return m
+
+    def _ask(self, m: Module, room: Value, asked: Value, kind: data.View) -> None:
+        """Request parameters where they are due, then a word of each input, and so on."""
+        request, job = self.pool.request, self.job
+        x, o, params = (Signal.like(request.p, name=name, reset_less=True)
+                        for name in ("x", "o", "params"))
+        left = Signal(16, reset_less=True)  # groups of the pass
+        turn = Signal(range(max(self.shared, self.each)), reset_less=True)
+        second = Signal()
+
+        def end_group() -> None:
+            m.d.sync += [left.eq(left - 1), turn.eq(turn + 1)]
+            m.next = "X"
+            with m.If(turn == self.shared - 1):
+                m.d.sync += turn.eq(0)
+                m.next = "PARAMS"
+            with m.If(left == 1):
+                m.d.sync += [second.eq(1), left.eq(job.words), turn.eq(0), x.eq(job.x), o.eq(job.o)]
+                m.next = "PARAMS"
+                with m.If(second | ~job.norm):
+                    m.next = "IDLE"
+
+        with m.FSM() as fsm:
+            m.d.comb += request.valid.eq(room & ~fsm.ongoing("IDLE"))
+            with m.State("IDLE"):
+                m.d.sync += [second.eq(0), left.eq(job.words), turn.eq(0),
+                             x.eq(job.x), o.eq(job.o), params.eq(job.params)]
+                with m.If(self.start):
+                    m.next = "PARAMS"
+            with m.State("PARAMS"):
+                m.d.comb += [request.p.eq(params), kind.params.eq(1)]
+                with m.If(asked):
+                    m.d.sync += [params.eq(params + 1), turn.eq(turn + 1)]
+                    with m.If(turn == self.each - 1):
+                        m.d.sync += turn.eq(0)
+                        m.next = "X"
+            with m.State("X"):
+                m.d.comb += [request.p.eq(x), kind.x.eq(1), kind.last.eq(~job.residual)]
+                with m.If(asked):
+                    m.d.sync += x.eq(x + 1)
+                    m.next = "O"
+                    with m.If(~job.residual):
+                        end_group()
+            with m.State("O"):
+                m.d.comb += [request.p.eq(o), kind.last.eq(1)]
+                with m.If(asked):
+                    m.d.sync += o.eq(o + 1)
+                    end_group()
+
+    def _join(self, m: Module, word: stream.Interface, taken: Value, kind: data.View) -> None:
+        """Keep the words of a group until it is complete and taken."""
+        group, passed = self.groups.p, self.groups.valid & self.groups.ready
+        table = Signal(max(len(word.p), len(group.params)), reset_less=True)
+        x, o = Signal.like(word.p, reset_less=True), Signal.like(word.p, reset_less=True)
+        m.d.comb += [
+            word.ready.eq(~self.groups.valid | self.groups.ready),
+            group.x.eq(x),
+            group.o.eq(o),
+            group.params.eq(table),
+        ]
+        with m.If(passed):
+            m.d.sync += [self.groups.valid.eq(0), table.eq(table >> len(group.params))]
+        with m.If(taken):
+            m.d.sync += self.groups.valid.eq(kind.last)
+            with m.If(kind.params):
+                m.d.sync += table.eq(Cat(table, word.p)[-len(table):])
+            with m.Elif(kind.x):
+                m.d.sync += x.eq(word.p)
+            with m.Else():
+                m.d.sync += o.eq(word.p)
