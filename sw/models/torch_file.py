@@ -73,10 +73,9 @@ class _Tensor:
             raise CheckpointError(f"Tensor {name} must lie within its storage of {len(values)} "
                                   f"elements, not at {self.offset} with shape {self.shape} and "
                                   f"strides {self.strides}")
-        view = np.lib.stride_tricks.as_strided(
+        return np.array(np.lib.stride_tricks.as_strided(
             values[self.offset:], self.shape,
-            tuple(step * values.itemsize for step in self.strides))
-        return np.ascontiguousarray(view)
+            tuple(step * values.itemsize for step in self.strides)))
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
@@ -100,15 +99,15 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         if (module, name) not in self._ALLOWED:
-            raise CheckpointError("A torch checkpoint must hold tensors and plain values alone, and "
-                                  f"this one names {module}.{name}")
+            raise CheckpointError("A torch checkpoint must hold tensors and plain values alone, "
+                                  f"and this one names {module}.{name}")
         return self._ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, storage, key, _, size, *view = pid
         if kind != "storage" or storage not in _STORAGES.values() or any(view):
-            raise CheckpointError(f"A torch checkpoint must refer to whole storages of numbers, not "
-                                  f"to {pid!r}")
+            raise CheckpointError("A torch checkpoint must refer to whole storages of numbers, "
+                                  f"not to {pid!r}")
         return _Storage(storage, str(key), int(size))
 
 
@@ -138,8 +137,8 @@ def _read_archive(file: IO[bytes]) -> dict[str, NDArray]:
     with zipfile.ZipFile(file) as archive:
         pickles = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1:
-            raise CheckpointError("The archive of a torch checkpoint must hold one pickle 'data.pkl'"
-                                  f" in a folder, not {len(pickles)}")
+            raise CheckpointError("The archive of a torch checkpoint must hold one pickle "
+                                  f"'data.pkl' in a folder, not {len(pickles)}")
         folder = pickles[0].split("/")[0]
         if f"{folder}/byteorder" in archive.namelist():
             order = archive.read(f"{folder}/byteorder").decode()
@@ -194,7 +193,7 @@ def _state(content: Any) -> dict[str, _Tensor]:
                      if isinstance(tensor, _Tensor)}
             if state:
                 return state
-    found = f"has the entries {', '.join(map(str, content))}" if isinstance(
-        content, Mapping) else f"is a {type(content).__name__}"
-    raise CheckpointError(f"A torch checkpoint must hold tensors, itself or as {', '.join(_PARTS)}, "
-                          f"and this one {found}")
+    found = (f"has the entries {', '.join(map(str, content))}" if isinstance(content, Mapping)
+             else f"is a {type(content).__name__}")
+    raise CheckpointError("A torch checkpoint must hold tensors, itself or as "
+                          f"{', '.join(_PARTS)}, and this one {found}")
