@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .checkpoint import Tensors
-from .families import ACTIVATION_NAMES, FAMILIES, MODEL_TYPES, REFUSED_TYPES, REQUIRED, Family
+from .families import ACTIVATION_NAMES, FAMILIES, REQUIRED, Family, family_of
 from .modules import Array, Linear, Norm
 from .transformer import Head, Layer, PatchEmbedding, TokenEmbedding, Transformer
 
@@ -45,35 +45,8 @@ def build(tensors: Tensors, config: Mapping[str, Any],
         If the configuration asks for what is not supported, or a tensor is missing, of another
         shape, or not known.
     """
-    kind = _kind(tensors, config)
+    kind = family_of(tensors, config)
     return _Builder(kind, tensors, config, np.dtype(dtype)).transformer()
-
-
-def _kind(tensors: Tensors, config: Mapping[str, Any]) -> str:
-    """Return the family that the configuration names, else the one whose names these are."""
-    model_type = config.get("model_type")
-    if model_type in MODEL_TYPES:
-        return MODEL_TYPES[model_type]
-    if model_type is not None:
-        reason = REFUSED_TYPES.get(model_type)
-        raise ValueError(f"Model type must be one of {', '.join(MODEL_TYPES)}, not {model_type!r}"
-                         + f", which has {reason}" * (reason is not None))
-    fitting = {}
-    for kind, family in FAMILIES.items():
-        query = family.parts.get("query") or family.parts["qkv"]
-        name = f"{family.layer.format(0)}{query}.weight"
-        for prefix in (*family.prefixes, ""):
-            if prefix + name in tensors:
-                fitting[kind] = prefix
-                break
-    exact = [kind for kind, prefix in fitting.items() if prefix] or list(fitting)
-    if len(exact) == 1:
-        return exact[0]
-    if exact:
-        raise ValueError(f"Tensors of these names may be of {' or '.join(exact)}: model_type must "
-                         "tell which")
-    raise ValueError(f"Tensors must be those of one of {', '.join(FAMILIES)}, and the names begin "
-                     f"with {', '.join(sorted(tensors)[:3]) or 'none'}")
 
 
 class _Builder:

@@ -7,6 +7,7 @@ anything, so this one may name a handful of harmless types and nothing else.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import pickle
 import struct
@@ -53,6 +54,11 @@ class _Storage:
     def bytes(self) -> int:
         return self.size * (2 if self.kind == "bfloat16" else np.dtype(self.kind).itemsize)
 
+    def check(self, found: int) -> None:
+        """Refuse another number of bytes than those of the elements."""
+        if found != self.bytes:
+            raise CheckpointError(f"Storage {self.key} must have {self.bytes} bytes, not {found}")
+
 
 @dataclass(frozen=True)
 class _Tensor:
@@ -67,7 +73,8 @@ class _Tensor:
         """Return the elements, which lie in ``data``, the whole storage."""
         values = elements(data, self.storage.kind)
         inside = (len(self.shape) == len(self.strides) and self.offset >= 0
-                  and all(each >= 0 for each in (*self.shape, *self.strides)))
+                  and all(each >= 0 for each in (*self.shape, *self.strides))
+                  and math.prod(self.shape) <= len(values))
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides))
         if not inside or (0 not in self.shape and last >= len(values)):
             raise CheckpointError(f"Tensor {name} must lie within its storage of {len(values)} "
@@ -146,8 +153,12 @@ def _read_archive(file: IO[bytes]) -> dict[str, NDArray]:
                 raise CheckpointError(f"Its byte order must be little, not {order}")
         with archive.open(pickles[0]) as stream:
             state = _state(_Unpickler(stream).load())
-        return {name: tensor.array(name, archive.read(f"{folder}/data/{tensor.storage.key}"))
-                for name, tensor in state.items()}
+        tensors = {}
+        for name, tensor in state.items():
+            entry = archive.getinfo(f"{folder}/data/{tensor.storage.key}")
+            tensor.storage.check(entry.file_size)
+            tensors[name] = tensor.array(name, archive.read(entry))
+        return tensors
 
 
 def _read_legacy(file: IO[bytes]) -> dict[str, NDArray]:
@@ -172,10 +183,9 @@ def _read_legacy(file: IO[bytes]) -> dict[str, NDArray]:
     data = {}
     for key in keys:
         storage = storages[key]
-        left -= 8 + storage.bytes
-        if left < 0:
-            raise CheckpointError(f"Storage {key} must have {storage.bytes} bytes, and the file "
-                                  "ends before")
+        left -= 8
+        storage.check(min(left, storage.bytes))
+        left -= storage.bytes
         [size] = struct.unpack("<q", file.read(8))
         if size != storage.size:
             raise CheckpointError(f"Storage {key} must have {storage.size} elements, not {size}")

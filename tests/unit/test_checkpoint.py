@@ -193,7 +193,8 @@ def test_torch_bfloat16(torch, tmp_path, write):
 @pytest.mark.parametrize("write", [archive, legacy])
 @pytest.mark.parametrize("view", [
     {"shape": (7,), "strides": (1,)}, {"offset": 1}, {"offset": -1}, {"strides": (-1,)},
-    {"shape": (2, 2), "strides": (1,)}, {"shape": (2, 2), "strides": (5, 1)}])
+    {"shape": (2, 2), "strides": (1,)}, {"shape": (2, 2), "strides": (5, 1)},
+    {"shape": (1 << 40,), "strides": (0,)}])
 def test_views_beyond_their_storage_are_refused(torch, tmp_path, write, view):
     array = np.arange(6, dtype=np.float32)
     file = write(tmp_path / "x.pt", {"x": Rebuilt(array, "0", **view)}, {"0": array})
@@ -230,10 +231,20 @@ def test_cut_torch_files_are_refused(torch, tmp_path, write):
             read_tensors(file)
 
 
-def test_storages_of_another_size_are_refused(torch, tmp_path):
+@pytest.mark.parametrize("write", [archive, legacy])
+def test_storages_of_another_size_are_refused(torch, tmp_path, write):
     array = np.arange(6, dtype=np.float32)
-    file = legacy(tmp_path / "x.pt", {"x": Rebuilt(array, "0")}, {"0": array[:5]})
-    with pytest.raises(CheckpointError, match="Storage 0 must have"):
+    file = write(tmp_path / "x.pt", {"x": Rebuilt(array, "0")}, {"0": array[:5]})
+    with pytest.raises(CheckpointError, match="Storage 0 must have 24 bytes, not 20"):
+        read_tensors(file)
+
+
+def test_storages_of_other_counts_are_refused(torch, tmp_path):
+    array = np.arange(6, dtype=np.float32)
+    file = legacy(tmp_path / "x.pt", {"x": Rebuilt(array, "0")}, {"0": array})
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-32] + struct.pack("<q", 5) + whole[-24:])
+    with pytest.raises(CheckpointError, match="Storage 0 must have 6 elements, not 5"):
         read_tensors(file)
 
 
