@@ -162,7 +162,7 @@ def evaluate() -> None:
 
 @evaluate.command()
 @click.option("--model", type=click.Choice(["dense", "80", "90"]), multiple=True,
-              default=["dense", "80", "90"], help="A model; by default all three.")
+              default=["dense", "80", "90"], help="A model, or several; by default all.")
 @click.option("--images", type=click.IntRange(1), help="Only so many of the 360 test images.")
 @_geometry
 @click.option("--device", type=click.Choice(["rtl", "golden"]), default="golden",
@@ -173,13 +173,10 @@ def digits(model: tuple[str, ...], images: int | None, geometry: str, device: st
     """Read handwritten digits with vision transformers, dense and pruned."""
     from .evaluate import evaluate_digits, table
 
-    evaluations = []
-    for level in model:
-        with _running(geometry, device) as status:
-            evaluations.append(evaluate_digits(
-                level, geometry=PRESETS[geometry], device=device, images=images,
-                progress=lambda done, level=level: status.update(  # type: ignore[misc]
-                    f"Model {level}: {done} images are read")))
+    with _running(geometry, device) as status:
+        evaluations = [evaluate_digits(
+            level, geometry=PRESETS[geometry], device=device, images=images,
+            progress=lambda done: status.update(f"{done} images are read")) for level in model]
     _console.print(table(evaluations))
     if file is not None:
         file.write_text(json.dumps([each.as_dict() for each in evaluations], indent=2) + "\n")
