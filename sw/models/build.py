@@ -58,9 +58,9 @@ class _Builder:
         self.tensors = {_plain(name, self.family): (name, tensor)
                         for name, tensor in tensors.items()}
         self.left = set(self.tensors)
-        for key, allowed in REQUIRED.items():
-            if config.get(key, allowed[0]) not in allowed:
-                raise ValueError(f"{key} of the configuration must be {allowed[0]!r}, not "
+        for key, wanted in REQUIRED.items():
+            if config.get(key) not in (None, wanted):
+                raise ValueError(f"{key} of the configuration must be {wanted!r}, not "
                                  f"{config[key]!r}")
         self.epsilon = float(self.setting("epsilon", self.family.epsilon))
         self.activation = self.setting("activation", self.family.activation)
@@ -76,6 +76,9 @@ class _Builder:
         pattern = re.compile(re.escape(family.layer).replace(r"\{\}", r"(\d+)"))
         numbers = {int(match[1]) for name in self.tensors if (match := pattern.match(name))}
         count = max(numbers, default=-1) + 1
+        if not count:
+            raise ValueError(f"A {family.title} model must have layers, and no tensor begins with "
+                             f"{family.layer.format(0)}")
         for what, found in (("layers", count), ("features", self.width)):
             self.same(what, found)
         heads = self.setting("heads", None)

@@ -175,9 +175,8 @@ REFUSED_TYPES = {
 """Why well-known other types of model cannot be read."""
 
 REQUIRED = {
-    "position_embedding_type": ("absolute",), "is_decoder": (False,),
-    "add_cross_attention": (False,), "scale_attn_weights": (True,),
-    "scale_attn_by_inverse_layer_idx": (False,),
+    "position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False,
+    "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
 }
 """What a configuration must say of itself, if it mentions it at all."""
 

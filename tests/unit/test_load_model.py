@@ -403,6 +403,8 @@ def cut(name, *index):
      "Tensor encoder.layer.1.output.dense.weight of a BERT model is missing"),
     (cut("encoder.layer.0.attention.self.key.weight", slice(8)),
      r"Tensor encoder.layer.0.attention.self.key.weight must be of shape \[12, 12\], not \[8, "),
+    (lambda w: [w.pop(name) for name in list(w) if name.startswith("encoder")],
+     "A BERT model must have layers, and no tensor begins with encoder.layer.0."),
     (lambda w: w.update({"encoder.layer.1.experts.0.weight": np.zeros(3, np.float32)}),
      "A BERT model as supported has no tensor encoder.layer.1.experts.0.weight$"),
     (lambda w: w.update({f"encoder.layer.{n}.attention.self.distance_embedding.weight":
