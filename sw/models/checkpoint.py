@@ -37,8 +37,8 @@ def read_tensors(path: str | Path) -> dict[str, NDArray]:
     if start.startswith(b"PK\x03\x04") or start == LEGACY:
         return read_torch(path)
     if start[8:9] != b"{":
-        raise CheckpointError(f"{path} must be a safetensors file or a torch checkpoint, and a file "
-                              f"that begins with {start[:9]!r} is neither")
+        raise CheckpointError(f"{path} must be a safetensors file or a torch checkpoint, and a "
+                              f"file that begins with {start[:9]!r} is neither")
     try:
         found = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-__all__ = ["ACTIVATION_NAMES", "FAMILIES", "MODEL_TYPES", "REFUSED_TYPES", "REQUIRED", "Family"]
+__all__ = ["ACTIVATION_NAMES", "FAMILIES", "MODEL_TYPES", "REFUSED_TYPES", "REQUIRED", "Family",
+           "family_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +175,8 @@ REFUSED_TYPES = {
 """Why well-known other types of model cannot be read."""
 
 REQUIRED = {
-    "position_embedding_type": ("absolute",), "is_decoder": (False,),
-    "add_cross_attention": (False,), "scale_attn_weights": (True,),
-    "scale_attn_by_inverse_layer_idx": (False,),
+    "position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False,
+    "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
 }
 """What a configuration must say of itself, if it mentions it at all."""
 
@@ -185,3 +186,37 @@ ACTIVATION_NAMES = {
     "swish": "silu",
 }
 """Names of activations in configurations, and in :data:`~heddle.models.modules.ACTIVATIONS`."""
+
+
+def family_of(tensors: Iterable[str], config: Mapping[str, Any]) -> str:
+    """Return the family that the configuration names, else the one whose names these are.
+
+    Raises
+    ------
+    ValueError
+        If the configuration names another, or the names are of none or of several.
+    """
+    tensors = set(tensors)
+    model_type = config.get("model_type")
+    if model_type in MODEL_TYPES:
+        return MODEL_TYPES[model_type]
+    if model_type is not None:
+        reason = REFUSED_TYPES.get(model_type)
+        raise ValueError(f"Model type must be one of {', '.join(MODEL_TYPES)}, not {model_type!r}"
+                         + f", which has {reason}" * (reason is not None))
+    fitting = {}
+    for kind, family in FAMILIES.items():
+        query = family.parts.get("query") or family.parts["qkv"]
+        name = f"{family.layer.format(0)}{query}.weight"
+        for prefix in (*family.prefixes, ""):
+            if prefix + name in tensors:
+                fitting[kind] = prefix
+                break
+    exact = [kind for kind, prefix in fitting.items() if prefix] or list(fitting)
+    if len(exact) == 1:
+        return exact[0]
+    if exact:
+        raise ValueError(f"Tensors of these names may be of {' or '.join(exact)}: model_type must "
+                         "tell which")
+    raise ValueError(f"Tensors must be those of one of {', '.join(FAMILIES)}, and the names begin "
+                     f"with {', '.join(sorted(tensors)[:3]) or 'none'}")

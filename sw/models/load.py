@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def _files(path: Path) -> list[Path]:
         f"{', '.join(PACKAGES)}")
 
 
-def _settings(file: Path) -> Mapping[str, Any]:
+def _settings(file: Path) -> dict[str, Any]:
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,12 +1,13 @@
 """BERT-like encoders from ONNX graphs: weights by what the graph does, not by what it calls them.
 
-Exporters drop most names of weights and cut functions into pieces, each in its own way. So the graph
-is followed from its output back to its input, and must then give the same numbers as the network
-that was found.
+Exporters drop most names of weights and cut functions into pieces, each in its own way. So the
+graph is followed from its output back to its input, and must then give the same numbers as the
+network that was found.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,10 @@ __all__ = ["read_onnx"]
 _TOKENS = 7
 """Of the sequence on which graph and network are compared."""
 
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-4
 """Of that comparison: largest difference in units of the output's RMS, in single precision."""
 
 _LAYOUT = "Transpose", "Reshape", "Cast"
-_SCALING = "Mul", "Div"
 
 _Weights = dict[str, tuple[NDArray, NDArray]]
 
@@ -59,7 +59,8 @@ def read_onnx(path: Path, config: Mapping[str, Any], dtype: DTypeLike = np.float
         tensor, *layer = _layer(graph, tensor)
         layers.append(layer)
     tensors = _embedding(graph, tensor)
-    family, found = FAMILIES["bert"], {}
+    family = FAMILIES["bert"]
+    found: dict[str, Any] = {}
     for number, (weights, said) in enumerate(reversed(layers)):
         for part, pair in weights.items():
             name = family.layer.format(number) + family.parts[part]
@@ -111,8 +112,8 @@ def _layer(graph: OnnxGraph, tensor: str) -> tuple[str, _Weights, dict[str, Any]
         weights[part], reads[part] = pair, (read, source)
     for part, (read, wanted) in reads.items():
         if read != wanted:
-            raise CheckpointError(f"The {part} projection must read {wanted}, to which the result is "
-                                  f"added, not {read}")
+            raise CheckpointError(f"The {part} projection must read {wanted}, to which the result "
+                                  f"is added, not {read}")
     return source, {part: (one, other) for part, (one, other) in weights.items()}, {
         "num_attention_heads": heads, "hidden_act": activation, "layer_norm_eps": epsilon}
 
@@ -156,12 +157,19 @@ def _attention(graph: OnnxGraph,
     [scores] = graph.expect(graph.origin(weights, "Cast"), "Softmax", where="the weights")
     if graph.kind(scores) == "Add":  # of the mask
         scores = next((name for name in graph.read_by(scores)
-                       if graph.kind(graph.origin(name, *_SCALING)) == "MatMul"), scores)
-    queries, keys = graph.expect(graph.origin(scores, *_SCALING), "MatMul", where="the scores")
-    found = {part: graph.origin(name, *_LAYOUT, *_SCALING)
-             for part, name in (("query", queries), ("key", keys), ("value", values))}
+                       if graph.kind(graph.origin(name, "Mul", "Div")) == "MatMul"), scores)
+    product, scale = graph.scaled(scores)
+    queries, keys = graph.expect(product, "MatMul", where="the scores")
+    query, query_scale = graph.scaled(queries, *_LAYOUT)
+    key, key_scale = graph.scaled(keys, *_LAYOUT)
+    found = {"query": query, "key": key, "value": graph.origin(values, *_LAYOUT)}
     layers = {part: graph.linear(name, f"the {part} projection") for part, name in found.items()}
-    return layers, len(layers["query"][2]) // _head(graph, queries, found["query"])
+    head = _head(graph, queries, query)
+    scale *= query_scale * key_scale
+    if not math.isclose(scale, head ** -0.5, rel_tol=1e-4):
+        raise CheckpointError(f"Scores ({scores}) of heads of {head} features must be multiplied "
+                              f"by {head ** -0.5:.4g}, not by {scale:.4g}")
+    return layers, len(layers["query"][2]) // head
 
 
 def _head(graph: OnnxGraph, tensor: str, projection: str) -> int:
@@ -197,13 +205,13 @@ def _embedding(graph: OnnxGraph, tensor: str) -> dict[str, NDArray]:
                 raise CheckpointError(f"Gather ({name}) must read a constant table of {part}")
             table = graph.constants[rows]
         if part in tables:
-            raise CheckpointError(f"An encoder in ONNX must add one embedding of {part}, and {name} "
-                                  "is another")
+            raise CheckpointError(f"An encoder in ONNX must add one embedding of {part}, and "
+                                  f"{name} is another")
         tables[part] = table.reshape(-1, table.shape[-1])
     for part in ("words", "positions"):
         if part not in tables:
-            raise CheckpointError(f"An encoder in ONNX must add an embedding of {part}, and the sum "
-                                  f"{summed} has none")
+            raise CheckpointError(f"An encoder in ONNX must add an embedding of {part}, and the "
+                                  f"sum {summed} has none")
     family = FAMILIES["bert"]
     return {getattr(family, part): table for part, table in tables.items()} | {
         f"{family.embedding_norm}.weight": gain, f"{family.embedding_norm}.bias": bias}
@@ -223,5 +231,5 @@ def _compare(graph: OnnxGraph, output: str, network: Transformer) -> None:
     found = network(tokens)
     error = np.abs(found - wanted[0]).max() / np.sqrt(np.mean(found * found))
     if not error < _TOLERANCE:
-        raise ValueError(f"The ONNX graph must compute what BERT computes from its weights, and for "
-                         f"{_TOKENS} tokens the outputs differ by {error:.2g} of their RMS")
+        raise ValueError(f"The ONNX graph must compute what BERT computes from its weights, and "
+                         f"for {_TOKENS} tokens the outputs differ by {error:.2g} of their RMS")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,6 @@ class OnnxGraph:
     def __init__(self, path: Path) -> None:
         try:
             import onnx
-            from onnx.reference import ReferenceEvaluator
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("Reading ONNX needs the package 'onnx'; install it with "
                                       "'pip install heddle[models]'") from error
@@ -61,10 +60,12 @@ class OnnxGraph:
         self._producer = {name: node for node in self.nodes for name in node.output}
         self.constants = {tensor.name: onnx.numpy_helper.to_array(tensor)
                           for tensor in self.model.graph.initializer}
+        opsets = {each.domain: each.version for each in self.model.opset_import}
         for node in self.nodes:
             feeds = {name: self.constants[name] for name in node.input if name in self.constants}
             if len(feeds) == len({*node.input} - {""}):
-                self.constants |= zip(node.output, ReferenceEvaluator(node).run(None, feeds))
+                self.constants |= zip(node.output, _evaluated(node, feeds, opsets=opsets))
+        self.nodes = [node for node in self.nodes if node.output[0] not in self.constants]
         self.inputs = [value.name for value in self.model.graph.input
                        if value.name not in self.constants]
         self.outputs = [value.name for value in self.model.graph.output]
@@ -94,6 +95,21 @@ class OnnxGraph:
             read = self.read_by(tensor)
             tensor = next((name for name in read if name not in self.constants), read[0])
         return tensor
+
+    def scaled(self, tensor: str, *through: str) -> tuple[str, float]:
+        """Return where a tensor comes from, through operators of some kinds and scales, and these.
+        """
+        factor = 1.0
+        while (kind := self.kind(tensor)) in ("Mul", "Div", *through):
+            if kind in through:
+                tensor = self.origin(tensor, *through)
+                continue
+            source, value = self.split(tensor, kind, where="a scale of the scores")
+            if value.size != 1 or (kind == "Div" and source != self.read_by(tensor)[0]):
+                raise CheckpointError(f"{kind} ({tensor}) must scale all scores alike")
+            factor *= float(value.item()) ** (1 if kind == "Mul" else -1)
+            tensor = source
+        return tensor, factor
 
     def split(self, tensor: str, *wanted: str, where: str) -> tuple[str, NDArray]:
         """Return the variable and the constant that an operator of those wanted reads."""
@@ -159,7 +175,6 @@ class OnnxGraph:
                  feeds: Mapping[str, NDArray]) -> NDArray:
         """Return a tensor, computed by some operators from others and from constants."""
         from onnx import helper
-        from onnx.reference import ReferenceEvaluator
 
         feeds = {name: self.constants[name] for node in nodes for name in node.input
                  if name in self.constants} | dict(feeds)
@@ -169,4 +184,12 @@ class OnnxGraph:
              for name, x in feeds.items()],
             [helper.make_tensor_value_info(output, 0, None)])
         model = helper.make_model(graph, opset_imports=self.model.opset_import)
-        return ReferenceEvaluator(model).run(None, feeds)[0]
+        return _evaluated(model, feeds)[0]
+
+
+def _evaluated(what: Any, feeds: Mapping[str, NDArray], **options: Any) -> list[NDArray]:
+    """Return the outputs of an operator or a model."""
+    from onnx.reference import ReferenceEvaluator
+
+    outputs: Any = ReferenceEvaluator(what, **options).run(None, dict(feeds))
+    return outputs

@@ -7,6 +7,7 @@ anything, so this one may name a handful of harmless types and nothing else.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import pickle
 import struct
@@ -53,6 +54,11 @@ class _Storage:
     def bytes(self) -> int:
         return self.size * (2 if self.kind == "bfloat16" else np.dtype(self.kind).itemsize)
 
+    def check(self, found: int) -> None:
+        """Refuse another number of bytes than those of the elements."""
+        if found != self.bytes:
+            raise CheckpointError(f"Storage {self.key} must have {self.bytes} bytes, not {found}")
+
 
 @dataclass(frozen=True)
 class _Tensor:
@@ -67,16 +73,16 @@ class _Tensor:
         """Return the elements, which lie in ``data``, the whole storage."""
         values = elements(data, self.storage.kind)
         inside = (len(self.shape) == len(self.strides) and self.offset >= 0
-                  and all(each >= 0 for each in (*self.shape, *self.strides)))
+                  and all(each >= 0 for each in (*self.shape, *self.strides))
+                  and math.prod(self.shape) <= len(values))
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides))
         if not inside or (0 not in self.shape and last >= len(values)):
             raise CheckpointError(f"Tensor {name} must lie within its storage of {len(values)} "
                                   f"elements, not at {self.offset} with shape {self.shape} and "
                                   f"strides {self.strides}")
-        view = np.lib.stride_tricks.as_strided(
+        return np.array(np.lib.stride_tricks.as_strided(
             values[self.offset:], self.shape,
-            tuple(step * values.itemsize for step in self.strides))
-        return np.ascontiguousarray(view)
+            tuple(step * values.itemsize for step in self.strides)))
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
@@ -100,15 +106,15 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         if (module, name) not in self._ALLOWED:
-            raise CheckpointError("A torch checkpoint must hold tensors and plain values alone, and "
-                                  f"this one names {module}.{name}")
+            raise CheckpointError("A torch checkpoint must hold tensors and plain values alone, "
+                                  f"and this one names {module}.{name}")
         return self._ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, storage, key, _, size, *view = pid
         if kind != "storage" or storage not in _STORAGES.values() or any(view):
-            raise CheckpointError(f"A torch checkpoint must refer to whole storages of numbers, not "
-                                  f"to {pid!r}")
+            raise CheckpointError("A torch checkpoint must refer to whole storages of numbers, "
+                                  f"not to {pid!r}")
         return _Storage(storage, str(key), int(size))
 
 
@@ -138,8 +144,8 @@ def _read_archive(file: IO[bytes]) -> dict[str, NDArray]:
     with zipfile.ZipFile(file) as archive:
         pickles = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1:
-            raise CheckpointError("The archive of a torch checkpoint must hold one pickle 'data.pkl'"
-                                  f" in a folder, not {len(pickles)}")
+            raise CheckpointError("The archive of a torch checkpoint must hold one pickle "
+                                  f"'data.pkl' in a folder, not {len(pickles)}")
         folder = pickles[0].split("/")[0]
         if f"{folder}/byteorder" in archive.namelist():
             order = archive.read(f"{folder}/byteorder").decode()
@@ -147,8 +153,12 @@ def _read_archive(file: IO[bytes]) -> dict[str, NDArray]:
                 raise CheckpointError(f"Its byte order must be little, not {order}")
         with archive.open(pickles[0]) as stream:
             state = _state(_Unpickler(stream).load())
-        return {name: tensor.array(name, archive.read(f"{folder}/data/{tensor.storage.key}"))
-                for name, tensor in state.items()}
+        tensors = {}
+        for name, tensor in state.items():
+            entry = archive.getinfo(f"{folder}/data/{tensor.storage.key}")
+            tensor.storage.check(entry.file_size)
+            tensors[name] = tensor.array(name, archive.read(entry))
+        return tensors
 
 
 def _read_legacy(file: IO[bytes]) -> dict[str, NDArray]:
@@ -173,10 +183,9 @@ def _read_legacy(file: IO[bytes]) -> dict[str, NDArray]:
     data = {}
     for key in keys:
         storage = storages[key]
-        left -= 8 + storage.bytes
-        if left < 0:
-            raise CheckpointError(f"Storage {key} must have {storage.bytes} bytes, and the file "
-                                  "ends before")
+        left -= 8
+        storage.check(min(left, storage.bytes))
+        left -= storage.bytes
         [size] = struct.unpack("<q", file.read(8))
         if size != storage.size:
             raise CheckpointError(f"Storage {key} must have {storage.size} elements, not {size}")
@@ -194,7 +203,7 @@ def _state(content: Any) -> dict[str, _Tensor]:
                      if isinstance(tensor, _Tensor)}
             if state:
                 return state
-    found = f"has the entries {', '.join(map(str, content))}" if isinstance(
-        content, Mapping) else f"is a {type(content).__name__}"
-    raise CheckpointError(f"A torch checkpoint must hold tensors, itself or as {', '.join(_PARTS)}, "
-                          f"and this one {found}")
+    found = (f"has the entries {', '.join(map(str, content))}" if isinstance(content, Mapping)
+             else f"is a {type(content).__name__}")
+    raise CheckpointError("A torch checkpoint must hold tensors, itself or as "
+                          f"{', '.join(_PARTS)}, and this one {found}")

@@ -71,6 +71,8 @@ class VisionTransformer:
         self.head = linear("head")
         self.layers = tuple(Layer(
             heads=HEADS,
+            causal=False,
+            activation="gelu",
             norm_first=True,
             attention_norm=norm(f"{name}.attention_norm"),
             norm=norm(f"{name}.norm"),

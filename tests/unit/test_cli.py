@@ -12,6 +12,8 @@ from heddle.cli import main
 from heddle.compiler import compile
 from heddle.graph import Graph
 from heddle.models import MiniLM
+from heddle.models.families import FAMILIES
+from heddle.models.packages import PACKAGES
 from heddle.rtl.geometry import PRESETS
 from heddle.sparse import LEVELS
 
@@ -45,6 +47,13 @@ def test_info_names_every_geometry():
     result = heddle("info")
     assert result.exit_code == 0
     assert all(name in result.output for name in PRESETS)
+
+
+def test_models_names_every_family_and_package():
+    result = heddle("models")
+    assert result.exit_code == 0
+    for name in (*FAMILIES, *PACKAGES, *(package.requirement for package in PACKAGES.values())):
+        assert name in result.output
 
 
 def test_bench_writes_the_report(tmp_path):

