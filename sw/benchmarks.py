@@ -121,9 +121,9 @@ def transformer_base(sparsity: float, tokens: int, *, geometry: str | Geometry =
     """Run a pruned Transformer-base as one program, and return its report.
 
     That is the workload of Zhang et al. (ACM TECS 20(5s), 2021), encoder and decoder of six layers
-    each; :mod:`heddle.models.transformer_base` says what is in it. The report also has ``sparsity``, the
-    share of columns that is pruned, and ``operations``, as the paper counts them: two for each
-    multiplication of a weight that is left, and of attention for all pairs of tokens.
+    each; :mod:`heddle.models.transformer_base` says what is in it. The report also has
+    ``sparsity``, the share of columns that is pruned, and ``operations``, as the paper counts them:
+    two for each multiplication of a weight that is left, and of attention for all pairs of tokens.
     """
     geometry = preset(geometry)
     pruned = prune_transformer(random_layers(seed=seed), sparsity, geometry=geometry)

@@ -25,7 +25,7 @@ _GATES = {"gelu_tanh": "gelu"}
 
 
 def network_graph(model: Transformer, lengths: Sequence[int], name: str | None = None) -> Graph:
-    """Return the layers of a network as a graph from ``x`` to ``y``, for sequences of these lengths.
+    """Return the layers of a network as a graph, for sequences of these lengths.
 
     The tokens of all sequences are the rows of one matrix, each of which sees only its own
     sequence: tiles in which there is nothing to see are not visited. Embedding and head are the
