@@ -96,7 +96,8 @@ class Writer:
         data = np.concatenate(self.words).ravel()
         data = np.pad(data, (0, -data.size % 64))
         code = np.frombuffer(b"".join(map(encode, self.program)), np.uint8)
-        return np.concatenate([data, code]), data.size
+        image = np.concatenate([data, code])
+        return np.pad(image, (0, -image.size % self.geometry.word_bytes)), data.size
 
 
 def check(simulator, writer, **settings):
