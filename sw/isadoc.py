@@ -88,7 +88,11 @@ A tile of keys is a block of A whose outputs are keys and whose `k` are features
 is one whose outputs are features and whose `k` are keys. Bit `key·lanes + lane` of a mask's word is
 1 if the lane's query sees the key. An instruction without `end` holds its sums for the next ATTEND,
 which has no `begin`; no other operation of the queue may come between them. Lanes whose query has
-seen no key have an output of 0. The arithmetic is that of [numerics](numerics.md).""",
+seen no key have an output of 0. The arithmetic is that of [numerics](numerics.md).
+
+Scores run ahead of outputs by some key tiles, within an instruction and across instructions. So
+waits without `each` are taken before the first scores, and those with `each` before the first
+outputs, that is before values are read. Counters of the two kinds must be different.""",
 }
 
 
