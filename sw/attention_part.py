@@ -1,4 +1,4 @@
-"""The instructions of a part of attention: a tile of queries of some heads, and some key tiles."""
+"""The instructions of a part of attention: some jobs, and some key tiles."""
 
 from __future__ import annotations
 
@@ -62,39 +62,60 @@ class Operands:
 
 @dataclass(frozen=True)
 class AttentionPart:
-    """Makes the instructions for some heads and a tile of queries; addresses are in words."""
+    """Makes the instructions for some jobs; addresses are in words.
+
+    A job is a tile of queries of a head. Those of a part are several heads of one tile, or several
+    tiles of one head.
+    """
 
     geometry: Geometry
     layer: QuantisedAttention
     sizes: Sizes
     operands: Operands
     heads: range
-    tile: int
+    tiles: range
+
+    @property
+    def jobs(self) -> int:
+        """Jobs, numbered from 0."""
+        return len(self.heads) * len(self.tiles)
 
     @property
     def words(self) -> int:
-        """Words of the queries, or of the output."""
-        return len(self.heads) * self.sizes.tile_words
+        """Words of the queries, or of the output, one job after another."""
+        return self.jobs * self.sizes.tile_words
 
-    @property
-    def place(self) -> int:
-        """Words before the heads in the tiles of queries and outputs."""
-        return self.heads.start * self.sizes.tile_words
+    def head(self, job: int) -> int:
+        """Return the head of a job."""
+        return self.heads[job // len(self.tiles)]
+
+    def packed(self, start: int) -> Matrix:
+        """Return where the queries or outputs of the jobs lie if they follow each other."""
+        return Matrix(start, self.sizes.tile_words)
+
+    def among(self, tensor: Matrix) -> Matrix:
+        """Return where those of the jobs lie in a tensor, whose parts are tiles of all heads."""
+        stride = tensor.stride if len(self.tiles) > 1 else self.sizes.tile_words
+        return Matrix(tensor[self.tiles.start] + self.heads.start * self.sizes.tile_words, stride)
 
     def load_queries(self, pool: int) -> Instruction:
-        """Load the queries."""
+        """Load the queries, so that they follow each other."""
         assert self.operands.q_dram
-        return self.load(self.operands.q_dram[self.tile] + self.place, pool, self.words)
+        dram, words = self.among(self.operands.q_dram), len(self.heads) * self.sizes.tile_words
+        return self.load(dram.start, pool, words, len(self.tiles), dram.stride, words)
 
-    def load_keys(self, head: int, tiles: range, k: int, v: int, block: int) -> list[Instruction]:
-        """Load tiles of a head of keys, and of its values, whose blocks are ``block`` apart."""
-        sizes, o, steps = self.sizes, self.operands, self.geometry.tile_steps
-        assert o.k_dram
-        assert o.v_dram
-        return [self.load(o.k_dram[tiles.start] + head * sizes.key_words, k, sizes.key_words,
-                          len(tiles), o.k_dram.stride, sizes.key_words),
-                self.load(o.v_dram[head * sizes.blocks] + tiles.start * steps, v,
-                          len(tiles) * steps, sizes.blocks, o.v_dram.stride, block)]
+    def load_keys(self, head: int, tiles: range, k: int) -> Instruction:
+        """Load tiles of a head of keys."""
+        dram, words = self.operands.k_dram, self.sizes.key_words
+        assert dram
+        return self.load(dram[tiles.start] + head * words, k, words, len(tiles), dram.stride, words)
+
+    def load_values(self, head: int, tiles: range, v: int, block: int) -> Instruction:
+        """Load tiles of a head of values, whose blocks are ``block`` words apart."""
+        dram, steps = self.operands.v_dram, self.geometry.tile_steps
+        assert dram
+        return self.load(dram[head * self.sizes.blocks] + tiles.start * steps, v,
+                         len(tiles) * steps, self.sizes.blocks, dram.stride, block)
 
     def load(self, dram: int, pool: int, words: int, rows: int = 1, stride: int = 0,
              pool_stride: int = 0) -> Instruction:
@@ -104,41 +125,45 @@ class AttentionPart:
             "dram": dram * word_bytes, "pool": pool, "count": 1, "rows": rows, "words": words,
             "dram_row_stride": stride * word_bytes, "pool_row_stride": pool_stride})
 
-    def fill(self, pool: int, operand: int) -> Instruction:
-        """Copy the queries to the operand buffer."""
+    def fill(self, q: Matrix, operand: int) -> Instruction:
+        """Copy the queries of the jobs to the operand buffer."""
         return Instruction(Opcode.FILL, {
-            "pool": pool, "pool_stride": self.sizes.tile_words, "operand": operand,
-            "stride": self.sizes.steps, "count": len(self.heads), "steps": self.sizes.steps})
+            "pool": q.start, "pool_stride": q.stride, "operand": operand,
+            "stride": self.sizes.steps, "count": self.jobs, "steps": self.sizes.steps})
 
-    def attend(self, head: int, keys: dict[str, int], operand: int, c: int) -> Instruction:
-        """Let a head, or several from it on, attend to some keys.
+    def attend(self, job: int, keys: dict[str, int], operand: int, c: Matrix) -> Instruction:
+        """Let a job, or several from it on, attend to some keys.
 
         Parameters
         ----------
-        head : :class:`int`
+        job : :class:`int`
         keys : dict of str to int
-            Fields of the instruction that say which keys these are, and for how many heads.
-        operand, c : :class:`int`
-            Where the queries of all heads start, and their outputs.
+            Fields of the instruction that say which keys these are, and for how many jobs.
+        operand : :class:`int`
+            Where the queries of all jobs start.
+        c : :class:`~heddle.part.Matrix`
+            Where the outputs of the jobs lie.
         """
-        sizes, layer, number = self.sizes, self.layer, head - self.heads.start
+        sizes, layer = self.sizes, self.layer
         return Instruction(Opcode.ATTEND, keys | {
-            "q": operand + number * sizes.steps, "q_head_stride": sizes.steps,
-            "group": layer.layer.group, "steps": sizes.steps, "blocks": sizes.blocks,
-            "c": c + number * sizes.tile_words, "c_stride": self.geometry.tile_words,
-            "c_head_stride": sizes.tile_words, "layout": Layout.VECTORS,
-            "multiplier": layer.score.multiplier, "shift": (layer.score.shift - 12) // 4,
-            "gain": layer.gain, "gain_shift": layer.gain_shift})
+            "q": operand + job * sizes.steps, "q_head_stride": sizes.steps,
+            "group": len(self.tiles) if len(self.tiles) > 1 else layer.layer.group,
+            "steps": sizes.steps, "blocks": sizes.blocks,
+            "c": c[job], "c_stride": self.geometry.tile_words, "c_head_stride": c.stride,
+            "layout": Layout.VECTORS, "multiplier": layer.score.multiplier,
+            "shift": (layer.score.shift - 12) // 4, "gain": layer.gain,
+            "gain_shift": layer.gain_shift})
 
-    def clear(self, c: int) -> Instruction:
+    def clear(self, c: Matrix) -> Instruction:
         """Load zeros as the outputs of queries that see nothing."""
-        words = self.sizes.tile_words
-        return self.load(self.operands.zeros, c, words, len(self.heads), 0, words)
+        return self.load(self.operands.zeros, c.start, self.sizes.tile_words, self.jobs, 0,
+                         c.stride)
 
-    def store(self, c: int) -> Instruction:
+    def store(self, c: Matrix) -> Instruction:
         """Store the outputs."""
         assert self.operands.c_dram
-        dram = self.operands.c_dram[self.tile] + self.place
+        dram, word_bytes = self.among(self.operands.c_dram), self.geometry.word_bytes
         return Instruction(Opcode.STORE, {
-            "dram": dram * self.geometry.word_bytes, "pool": c, "count": 1, "rows": 1,
-            "words": self.words})
+            "dram": dram.start * word_bytes, "pool": c.start, "count": 1,
+            "rows": len(self.tiles), "words": len(self.heads) * self.sizes.tile_words,
+            "dram_row_stride": dram.stride * word_bytes, "pool_row_stride": c.stride})
