@@ -3,17 +3,18 @@
 Heads are visited one after another, and of each all tiles of queries, a few together where one
 instruction can serve them. Operands that lie in DRAM pass through a fixed number of places in the
 scratchpad, however many tokens there are; what is still there from an earlier visit is not loaded
-again. Loads run ahead of the computation by a few steps.
+again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
-from .allocator import Places, Pool, Region
+from .ahead import Ahead
+from .allocator import Pool
 from .assembler import Instruction
 from .attention_part import AttentionPart, Operands, Sizes
 from .integer import QuantisedAttention
@@ -26,9 +27,6 @@ __all__ = ["Attending"]
 
 _CHUNK = 4096  # bytes of keys that are loaded together, if these are 4 or 8 tiles
 _FIRST = 2  # key tiles that are loaded together in a program's beginning
-_AHEAD = 2048  # bytes by which loads run ahead
-_EARLY = 16384  # bytes of the loads in a program's beginning
-_STEPS = 8  # steps that share the places
 _TILES = 4  # tiles of queries of a visit, at most
 _VISITS = 16  # visits of which queries, and outputs, are in the scratchpad
 _LATER = 5  # visits whose loads go before the store of a visit
@@ -41,18 +39,6 @@ class _Visit:
     part: AttentionPart
     operand: int = 0
     """Where the queries are in the operand buffer, once they are."""
-
-
-@dataclass
-class _Step:
-    """What is computed when its loads are under way."""
-
-    loaded: int = 0
-    """Words that are loaded up to the end of the step."""
-    values: list[Instruction] = field(default_factory=list)
-    """Loads of values, which are needed later than what else is loaded."""
-    pins: list[tuple[Places, Hashable]] = field(default_factory=list)
-    actions: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Attending:
@@ -77,25 +63,21 @@ class Attending:
                  schedule: Schedule, pool: Pool) -> None:
         g = self.geometry = schedule.geometry
         self.quantised, self.layer, self.visits = layer, layer.layer, visits
-        self.sizes, self.operands, self.schedule, self.pool = sizes, operands, schedule, pool
+        self.sizes, self.operands, self.schedule = sizes, operands, schedule
         self.program = schedule.program
         self.together = self._heads_together()
-        self._regions: list[Region] = []
-        self._pending: deque[_Step] = deque()
-        self._step = _Step()
         self._unstored: deque[_Visit] = deque()
-        self._loaded = 0
-        self._last_load: int | None = None
         self._begun = bool(operands.k)
-        together = max(self.together, _TILES)
-        self._q_words, self._c_words = together * sizes.query_words, together * sizes.out_words
         self._chunk = min(8, max(4, _CHUNK // (sizes.key_words * g.word_bytes)))
+        jobs = max(self.together, _TILES)
         pair = self._chunk * (sizes.key_words + sizes.value_words)
-        self._q = self._room(0 if operands.q else _VISITS, self._q_words)
-        self._c = self._room(0 if operands.c else _VISITS, self._c_words)
-        self._masks = self._room(
-            g.scratchpad_words // 16 // self._chunk if len(visits.masks) else 0, self._chunk)
-        self._keys = self._room(0 if operands.k else g.scratchpad_words // 2 // pair, pair)
+        self._ahead = Ahead(self.program, pool, g.word_bytes)
+        self._q, self._c, self._masks, self._keys = (
+            self._ahead.room(f"Layer {self.layer.name}", number, words) for number, words in (
+                (0 if operands.q else _VISITS, jobs * sizes.query_words),
+                (0 if operands.c else _VISITS, jobs * sizes.out_words),
+                (g.scratchpad_words // 16 // self._chunk if len(visits.masks) else 0, self._chunk),
+                (0 if operands.k else g.scratchpad_words // 2 // pair, pair)))
 
     def add(self) -> None:
         """Add all instructions."""
@@ -108,16 +90,12 @@ class Attending:
             for tiles in self._tiles_together(heads):
                 self._visit(_Visit(AttentionPart(self.geometry, self.quantised, self.sizes,
                                                  self.operands, heads, tiles)))
-        self._close()
-        while self._pending:
-            self._emit()
+        self._ahead.finish()
         while self._unstored:
             self._store()
         if self._filled:
             self._fill_output(self._previous)
             self.schedule.late.add(self._filled)
-        for region in self._regions:
-            self.pool.release(region)
 
     # -- outputs as operands -----------------------------------------------------------------------
 
@@ -185,81 +163,10 @@ class Attending:
             yield tiles[:count]
             tiles = tiles[count:]
 
-    def _room(self, number: int, words: int) -> tuple[Region, Places]:
-        """Return a number of places of so many words, or fewer if there is no room for all."""
-        if not number:
-            return Region(0, 0), Places(0)
-        region = self.pool.allocate(number * words)
-        while region is None and number > 2:
-            number = max(2, number // 2)
-            region = self.pool.allocate(number * words)
-        if region is None:
-            raise ValueError(
-                f"Layer {self.layer.name} must have {number * words} words of the scratchpad for "
-                f"its operands, but {self.pool.largest} of {self.pool.words} are free")
-        self._regions.append(region)
-        return region, Places(number)
-
-    def _fetch(self, room: tuple[Region, Places], key: Hashable) -> tuple[int, bool]:
-        """Return the place of what a key names, pinned for the step, and whether to load it."""
-        _, places = room
-        place = places.find(key)
-        missing = place is None
-        while place is None:
-            place = places.put(key)
-            if place is None:
-                self._emit()
-        places.pin(key)
-        self._step.pins.append((places, key))
-        return place, missing
-
     @property
     def _cut(self) -> int:
         """Key tiles that are loaded, and attended to, at a time; fewer in a program's beginning."""
         return self._chunk if self._begun else _FIRST
-
-    @property
-    def _early(self) -> bool:
-        """Whether what is computed might wait for what is loaded now."""
-        return self._loaded * self.geometry.word_bytes < _EARLY
-
-    def _crowded(self) -> bool:
-        """Return whether the step must not pin more, so that others can be loaded meanwhile."""
-        return any(sum(pinned is places for pinned, _ in self._step.pins)
-                   >= max(1, len(places) // _STEPS) for _, places in (self._keys, self._masks))
-
-    def _close(self) -> None:
-        """End the step."""
-        self._step.loaded = self._loaded
-        self._pending.append(self._step)
-        self._step = _Step()
-        self._advance()
-
-    def _load(self, load: Instruction) -> None:
-        """Load what steps later than those pending need."""
-        self.program.append(load)
-        self._last_load = len(self.program) - 1
-        self._loaded += load["rows"] * load["words"]
-        self._advance()
-
-    def _advance(self) -> None:
-        """Compute the oldest steps if loads are far enough ahead.
-
-        The first step is computed at once, as a program should not begin with loads alone.
-        """
-        ahead = _AHEAD // self.geometry.word_bytes
-        while self._pending and self._loaded - self._pending[0].loaded >= ahead:
-            self._emit()
-
-    def _emit(self) -> None:
-        step = self._pending.popleft()
-        if step.values:
-            self.program += step.values
-            self._last_load = len(self.program) - 1
-        for action in step.actions:
-            action()
-        for places, key in step.pins:
-            places.pin(key, -1)
 
     # -- visits ------------------------------------------------------------------------------------
 
@@ -276,17 +183,14 @@ class Attending:
                     attends[0]["jobs"] = part.jobs - job
                     break
         else:
-            self._do(lambda: self._clear(visit))
+            self._ahead.do(lambda: self._clear(visit))
         if self.operands.c_dram:
-            self._do(lambda: self._finish(visit))
+            self._ahead.do(lambda: self._finish(visit))
         if self._filled:
-            self._do(partial(self._fill_output, self._previous))
+            self._ahead.do(partial(self._fill_output, self._previous))
             self._previous = part.tiles
         self._begun = True
-        self._close()
-
-    def _do(self, action: Callable[[], None]) -> None:
-        self._step.actions.append(action)
+        self._ahead.close()
 
     def _attend(self, visit: _Visit, job: int, pieces: list[Run]) -> list[dict[str, int]]:
         """Let a job attend to some key tiles: to each chunk on its own if it might be late."""
@@ -294,17 +198,18 @@ class Attending:
         step = None
         for piece in pieces:
             chunk = visit.part.head(job) // self.layer.group, piece.first // self._chunk
-            missing = not self.operands.k and chunk not in self._keys[1]
-            urgent = missing and step is self._step and self._early
-            if urgent or self._crowded():
-                self._close()
+            missing = not self.operands.k and chunk not in self._keys.places
+            urgent = missing and step is self._ahead.step and self._ahead.early
+            if urgent or self._ahead.crowded(self._keys, self._masks):
+                self._ahead.close()
             fields = self._place(visit, *chunk, piece)
-            if step is self._step and self._cut == self._chunk and _follows(attends[-1], fields):
+            if (step is self._ahead.step and self._cut == self._chunk
+                    and _follows(attends[-1], fields)):
                 attends[-1]["tiles"] += piece.count
                 continue
-            step = self._step
+            step = self._ahead.step
             attends.append(fields | {"begin": not attends})
-            self._do(partial(self._issue, visit, job, attends[-1]))
+            self._ahead.do(partial(self._issue, visit, job, attends[-1]))
         attends[-1]["end"] = 1
         return attends
 
@@ -316,17 +221,18 @@ class Attending:
                 sizes.key_words
             v, block = o.v[head * sizes.blocks] + piece.first * g.tile_steps, o.v.stride
         else:
-            place, missing = self._fetch(self._keys, (head, chunk))
-            region, places = self._keys
-            first, block = place * self._chunk, len(places) * self._chunk * g.tile_steps
-            k = region.start + first * sizes.key_words
-            v = region.start + len(places) * self._chunk * sizes.key_words + first * g.tile_steps
+            place, missing = self._ahead.fetch(self._keys, (head, chunk))
+            # All keys lie before all values.
+            start, number = self._keys[0], len(self._keys.places) * self._chunk
+            first, block = place * self._chunk, number * g.tile_steps
+            k = start + first * sizes.key_words
+            v = start + number * sizes.key_words + first * g.tile_steps
             if missing:
                 tiles = range(sizes.key_tiles)[chunk * self._chunk:][:self._chunk]
                 for at in range(0, len(tiles), self._cut):
-                    self._load(visit.part.load_keys(head, tiles[at:at + self._cut],
-                                                    k + at * sizes.key_words))
-                self._step.values.append(visit.part.load_values(head, tiles, v, block))
+                    self._ahead.load(visit.part.load_keys(head, tiles[at:at + self._cut],
+                                                          k + at * sizes.key_words))
+                self._ahead.load_late(visit.part.load_values(head, tiles, v, block))
             k_stride, k_head, offset = sizes.key_words, 0, piece.first % self._chunk
             k, v = k + offset * sizes.key_words, v + offset * g.tile_steps
         fields = {"k": k, "k_stride": k_stride, "k_head_stride": k_head, "v": v,
@@ -341,10 +247,10 @@ class Attending:
 
     def _mask(self, visit: _Visit, index: int, count: int) -> int:
         """Return where some masks lie; load them if they are not there."""
-        place, missing = self._fetch(self._masks, (index, count))
-        address = self._masks[0].start + place * self._chunk
+        place, missing = self._ahead.fetch(self._masks, (index, count))
+        address = self._masks[place]
         if missing:
-            self._load(visit.part.load_masks(index, address, count))
+            self._ahead.load(visit.part.load_masks(index, address, count))
         return address
 
     # -- instructions ------------------------------------------------------------------------------
@@ -355,10 +261,10 @@ class Attending:
         if q:
             jobs = part.among(q, self.sizes.query_words)
         else:
-            place, _ = self._fetch(self._q, (part.heads, part.tiles))
-            jobs = part.packed(self._q[0].start + place * self._q_words, self.sizes.query_words)
-            self._load(part.load_queries(jobs.start))
-        self._do(lambda: self._fill(visit, jobs))
+            place, _ = self._ahead.fetch(self._q, (part.heads, part.tiles))
+            jobs = part.packed(self._q[place], self.sizes.query_words)
+            self._ahead.load(part.load_queries(jobs.start))
+        self._ahead.do(lambda: self._fill(visit, jobs))
 
     def _fill(self, visit: _Visit, jobs: Matrix) -> None:
         visit.operand = self.schedule.operands.put(None, visit.part.jobs * self.sizes.stride)
@@ -375,10 +281,10 @@ class Attending:
     def _finish(self, visit: _Visit) -> None:
         """Store the visit later: loads go first, as they may be waited for."""
         self._unstored.append(visit)
-        later = _LATER if self.operands.c else min(_LATER, len(self._c[1]) // 2)
+        later = _LATER if self.operands.c else min(_LATER, len(self._c.places) // 2)
         if len(self._unstored) > later:
-            if self._last_load is not None:
-                self.schedule.after[len(self.program)] = self._last_load
+            if self._ahead.last is not None:
+                self.schedule.after[len(self.program)] = self._ahead.last
             self._store()
 
     def _store(self) -> None:
@@ -390,12 +296,11 @@ class Attending:
         part, c = visit.part, self.operands.c
         if c:
             return part.among(c, self.sizes.out_words)
-        region, places = self._c
-        key = part.heads, part.tiles
+        places, key = self._c.places, (part.heads, part.tiles)
         place = places.find(key)
         place = places.put(key) if place is None else place
         assert place is not None  # nothing is pinned there
-        return part.packed(region.start + place * self._c_words, self.sizes.out_words)
+        return part.packed(self._c[place], self.sizes.out_words)
 
 
 def _pieces(runs: tuple[Run, ...], size: int) -> Iterator[Run]:
