@@ -17,7 +17,7 @@ from .allocator import Places, Pool, Region
 from .assembler import Instruction
 from .attention_part import AttentionPart, Operands, Sizes
 from .integer import QuantisedAttention
-from .rtl.isa import Opcode, Queue
+from .rtl.isa import Opcode
 from .schedule import Schedule
 from .visits import Run, Visits
 
@@ -88,8 +88,8 @@ class Attending:
 
     def add(self) -> None:
         """Add all instructions."""
-        products = [n for n, i in enumerate(self.program) if i.queue == Queue.COMPUTE]
-        self._before = products[-1:] if self.operands.k else []
+        made = [self.schedule.made[name] for name in self.layer.inputs[1:] if self.operands.k]
+        self._before = [max(made)] if made else []
         self._filled = self._room_for_outputs()
         for first in range(0, self.layer.heads, self.together):
             for tile in range(self.sizes.tiles):

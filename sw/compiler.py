@@ -17,6 +17,7 @@ from .graph import Graph
 from .hazards import synchronise
 from .integer import QuantisedAttention, QuantisedLinear
 from .layers import Attention
+from .order import advance_loads
 from .part import Matrix
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, quantise
@@ -118,7 +119,8 @@ class _Lowering:
             else:
                 self._multiply(layer, later)
         synchronise(self.schedule.program, g, self.schedule.after)
-        text = b"".join(encode(instruction) for instruction in self.schedule.program)
+        program = advance_loads(self.schedule.program, g)
+        text = b"".join(encode(instruction) for instruction in program)
         tokens = None
         if self.quantised.per_token:
             tokens = self.image.reserve(4 * self.graph.tensors[self.graph.inputs[0]].tokens)
@@ -295,6 +297,6 @@ class _Lowering:
         else:
             c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
                        ring=tiling.c_buffers)
-        self.schedule.multiply(layer.input, product, tiling, Buffers(
+        self.schedule.multiply(layer.input, layer.output, product, tiling, Buffers(
             x_dram, x, self.constants[layer.output], w, self.dram.get(layer.output), c))
         return region

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from .allocator import OperandRing
 from .assembler import Instruction
 from .form import Drained
+from .order import FILL_SHARE, LATENCY, work
 from .part import Matrix, Part
 from .rtl.geometry import Geometry
+from .rtl.isa import Queue
 from .tiling import Product, Tiling
 
 __all__ = ["Buffers", "Schedule"]
@@ -62,6 +64,8 @@ class Schedule:
         What lies in the operand buffer.
     late : set
         Keys of tiles in the operand buffer of which the last one comes late, to be used last.
+    made : dict
+        Which instruction is the last one to drain a tensor.
     after : dict of int to int
         Which instruction is to start after the end of which earlier one, though their data do not
         depend on each other.
@@ -72,11 +76,14 @@ class Schedule:
         self.program: list[Instruction] = []
         self.after: dict[int, int] = {}
         self.late: set[Hashable] = set()
+        self.made: dict[Hashable, int] = {}
         self.operands = OperandRing(geometry.operand_steps)
+        self._spare = self._counted = 0  # cycles, after so many instructions, as of _after
 
-    def multiply(self, inputs: Hashable, product: Product, tiling: Tiling,
+    def multiply(self, inputs: Hashable, output: Hashable, product: Product, tiling: Tiling,
                  buffers: Buffers) -> None:
-        """Add the instructions of a product; ``inputs`` names its inputs, to find them again."""
+        """Add the instructions of a product; names of its inputs and output serve to find them
+        again."""
         parts = list(self._parts(product, tiling, buffers))
         if not self.program and buffers.x_dram and tiling.piece == product.steps:
             part, *_ = parts.pop(0)
@@ -88,9 +95,28 @@ class Schedule:
             if tiling.double and n + 1 < len(parts):
                 loaded += self._load(*parts[n + 1])
             if tiling.piece == product.steps:
-                self._weave(loaded, self._compute(inputs, part))
+                self._weave(loaded, self._compute(inputs, part, apart=self._ahead(loaded)))
             else:
                 self._weave(loaded, [self._compute_in_pieces(part, tiling.piece)])
+        self.made[output] = next(number for number in reversed(range(len(self.program)))
+                                 if self.program[number].queue == Queue.COMPUTE)
+
+    def _ahead(self, loads: Sequence[Instruction]) -> bool:
+        """Return whether the array is busy until some more transfers are over, as expected."""
+        self._spare = self._after(self._spare, self.program[self._counted:])
+        self._counted = len(self.program)
+        return self._after(self._spare, loads) > 0
+
+    def _after(self, spare: int, instructions: Sequence[Instruction]) -> int:
+        """Return the cycles from the end of transfers to that of products after instructions, for
+        those before."""
+        for instruction in instructions:
+            cycles = instruction.count * work(instruction, self.geometry)
+            if instruction.queue == Queue.COMPUTE:
+                spare = max(spare + cycles, 0)  # no product ends before the load of its operands
+            elif instruction.queue != Queue.FILL:
+                spare -= cycles
+        return spare
 
     def _weave(self, loads: Sequence[Instruction],
                products: Sequence[Sequence[Instruction]]) -> None:
@@ -129,29 +155,61 @@ class Schedule:
         """Load the inputs, all of which are needed first, and then the weights, block by block."""
         loads = [part.load_inputs(part.tiles, range(part.product.steps))] if inputs else []
         if weights:
-            loads += map(part.load_weights, part.product.runs(part.blocks))
+            loads += [part.load_weights(run) for phase in self._phases(part)
+                      for run in part.product.runs(phase)]
         return loads
+
+    def _phases(self, part: Part) -> tuple[range, range, range]:
+        """Return the blocks of a part in three phases; in the first and the last one, tiles may be
+        computed one by one.
+
+        While a tile meets the blocks of the first phase, the next tile can be filled in; and while
+        the other tiles meet those of the last phase, the first tile of the result can be drained
+        and filled in for the next product. Where each block has instructions of its own, there are
+        few blocks in these phases.
+        """
+        blocks, product, others = part.blocks, part.product, len(part.tiles) - 1
+        if not others:
+            return blocks[:0], blocks, blocks[:0]
+        few = list(product.runs(blocks))
+        fill = LATENCY + product.x_words / FILL_SHARE
+        drain = (LATENCY + product.out_words / FILL_SHARE) / others
+        first = min(product.covering(blocks, fill), sum(map(len, few[:_RUNS])))
+        left = blocks[first:]
+        last = 0
+        if blocks.stop == product.blocks:
+            last = min(product.covering(left[::-1], drain), sum(map(len, few[-_RUNS:])))
+        return blocks[:first], left[:len(left) - last], left[len(left) - last:]
 
     def _store(self, part: Part, blocks: range, tiles: range) -> list[Instruction]:
         return [] if part.c_dram is None else [part.store(blocks, tiles)]
 
-    def _compute(self, inputs: Hashable, part: Part) -> list[list[Instruction]]:
-        """Multiply a part whose tiles are in the operand buffer, or fit into it."""
+    def _compute(self, inputs: Hashable, part: Part, *, apart: bool) -> list[list[Instruction]]:
+        """Multiply a part whose tiles are in the operand buffer, or fit into it.
+
+        With ``apart``, the weights are expected to be there, and tiles may go through phases one by
+        one.
+        """
         steps, stride = range(part.product.steps), part.product.stride
         operand = self.operands.find((inputs, part.tiles))
-        fill = []
+        missing = operand is None
         if operand is None:
             operand = self.operands.put((inputs, part.tiles), len(part.tiles) * stride)
-            fill = [part.fill(part.tiles, steps, operand)]
-        last = len(part.tiles) - ((inputs, part.tiles) in self.late)
+        late = len(part.tiles) - (not missing and (inputs, part.tiles) in self.late)
         self.late.discard((inputs, part.tiles))
-        products = []
-        for tiles in filter(None, (part.tiles[:last], part.tiles[last:])):
-            place = operand + part.tiles.index(tiles.start) * stride
-            products += [[part.matmul(blocks, tiles, steps, place),
-                          *self._store(part, blocks, tiles)]
-                         for blocks in part.product.runs(part.blocks)]
-        products[0] = fill + products[0]
+        first, _, last = phases = self._phases(part)
+        products: list[list[Instruction]] = []
+        for tiles in filter(None, (part.tiles[:late], part.tiles[late:])):
+            for phase in phases:
+                alone = apart and (phase == last or (missing and phase == first))
+                for run in part.product.runs(phase):
+                    product = []
+                    for some in _cut(tiles, 1 if alone else len(tiles)):
+                        place = operand + part.tiles.index(some.start) * stride
+                        if missing and not products:
+                            product.append(part.fill(some, steps, place))
+                        product.append(part.matmul(run, some, steps, place))
+                    products.append(product + self._store(part, run, tiles))
         return products
 
     def _compute_in_pieces(self, part: Part, piece: int) -> list[Instruction]:

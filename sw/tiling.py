@@ -85,6 +85,11 @@ class Product:
         """Return the number of blocks, from the first on, that have at least so many words."""
         return bisect.bisect_left(self.places, words)
 
+    def covering(self, blocks: Sequence[int], cycles: float) -> int:
+        """Return the number of the first blocks that take a tile so many cycles, or of all."""
+        steps = itertools.accumulate(self.encodings[block].steps for block in blocks)
+        return next((n for n, total in enumerate(steps, 1) if total >= cycles), len(blocks))
+
     def runs(self, blocks: range) -> Iterator[range]:
         """Yield some blocks in the largest parts that are encoded alike."""
         for _, run in itertools.groupby(blocks, key=self.encodings.__getitem__):

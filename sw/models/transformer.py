@@ -43,7 +43,8 @@ def random_layers(*, features: int = 512, heads: int = 8, hidden: int = 2048, la
         return values.astype(np.float32)
 
     def attention() -> AttentionWeights:
-        return AttentionWeights(*(weight(features, features) for _ in "qkvo"), heads)
+        q, k, v, o = (weight(features, features) for _ in "qkvo")
+        return AttentionWeights(q, k, v, o, heads)
 
     return [TransformerLayer(attention(), weight(hidden, features), weight(features, hidden),
                              attention() if n >= layers else None) for n in range(2 * layers)]
