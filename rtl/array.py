@@ -151,7 +151,8 @@ class Array(wiring.Component):
 
     @property
     def _tag_delay(self) -> int:
-        return Cell.tag_delay(self.depth, self.candidates) + 1  # operands are registered at the edge
+        # Operands are registered at the edge.
+        return Cell.tag_delay(self.depth, self.candidates) + 1
 
     @property
     def drain_latency(self) -> int:

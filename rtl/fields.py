@@ -44,8 +44,8 @@ class FieldReader(wiring.Component):
     pool : :py:`Out(PoolReader(pool_bits, word_bits))`
     o : :py:`Out(stream.Signature(field_layout(...)))`
     ending : :py:`Out(1)`
-        High for one cycle for each run: the last word has come to the front, and from the next
-        cycle on the fields that are left of the run come without a pause as they are taken.
+        High for one cycle for each run: its last word has come, and from the third cycle on its
+        fields come without a pause as they are taken, once the runs before it have ended.
     """
 
     def __init__(self, sizes: tuple[int, ...], *, words: int, pool_bits: int, word_bits: int):
@@ -64,11 +64,16 @@ class FieldReader(wiring.Component):
         most = self.word_bits // min(self.sizes)
         part = data.StructLayout({"steps": range(most + 1), "size": range(len(self.sizes)),
                                   "first": 1, "last": 1})
-        m.submodules.parts = parts = StreamFifo(part, depth=self.words)
-        m.submodules.words = words = StreamFifo(unsigned(self.word_bits), depth=self.words)
-        loads = self._unpack(m, parts.o, words.o)
-        self._request(m, parts.i, loads)
-        m.d.comb += [words.i.valid.eq(self.pool.valid), words.i.payload.eq(self.pool.data)]
+        m.submodules.asked = asked = StreamFifo(part, depth=self.words)
+        m.submodules.words = words = StreamFifo(
+            data.StructLayout({"fields": self.word_bits, "part": part}), depth=self.words)
+        self._request(m, asked.i, self._unpack(m, words.o))
+        m.d.comb += [
+            asked.o.ready.eq(self.pool.valid),
+            words.i.valid.eq(self.pool.valid),
+            words.i.p.fields.eq(self.pool.data), words.i.p.part.eq(asked.o.p),
+            self.ending.eq(self.pool.valid & asked.o.p.last),
+        ]
         return m
 
     def _request(self, m: Module, part: stream.Interface, loads: Value) -> None:
@@ -95,24 +100,23 @@ class FieldReader(wiring.Component):
             m.d.sync += [request.p.eq(self.i.p.addr), left.eq(self.i.p.steps),
                          size.eq(self.i.p.size), first.eq(1)]
 
-    def _unpack(self, m: Module, part: stream.Interface, word: stream.Interface) -> Value:
+    def _unpack(self, m: Module, word: stream.Interface) -> Value:
         """Shift the fields out of words; return whether another word is taken."""
+        part = word.p.part
         shifted = Signal(self.word_bits, reset_less=True)
-        left = Signal.like(part.p.steps)
-        field = Signal.like(self.o.p, reset_less=True)
+        left = Signal.like(part.steps)
+        size, first = Signal.like(part.size), Signal()
         loads = Signal()
         m.d.comb += [
             self.o.valid.eq(left.any()),
-            self.o.p.eq(field), self.o.p.bits.eq(shifted),
-            # What is known of a word is there before the word.
-            loads.eq(word.valid & ((left == 0) | (left == 1) & self.o.ready)),
-            part.ready.eq(loads), word.ready.eq(loads),
-            self.ending.eq(loads & part.p.last),
+            self.o.p.bits.eq(shifted), self.o.p.size.eq(size), self.o.p.first.eq(first),
+            word.ready.eq((left == 0) | (left == 1) & self.o.ready),
+            loads.eq(word.valid & word.ready),
         ]
         with m.If(loads):
-            m.d.sync += [shifted.eq(word.payload), left.eq(part.p.steps),
-                         field.size.eq(part.p.size), field.first.eq(part.p.first)]
+            m.d.sync += [shifted.eq(word.p.fields), left.eq(part.steps), size.eq(part.size),
+                         first.eq(part.first)]
         with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += [shifted.eq(Array(shifted >> bits for bits in self.sizes)[field.size]),
-                         left.eq(left - 1), field.first.eq(0)]
+            m.d.sync += [shifted.eq(Array(shifted >> bits for bits in self.sizes)[size]),
+                         left.eq(left - 1), first.eq(0)]
         return loads

@@ -29,7 +29,7 @@ class StepIssuer(wiring.Component):
         Least cycles, at least 2, from the last step of a segment to a step that adds to its
         context.
     entry : :class:`~amaranth.lib.data.StructLayout`
-        Layout of an entry of a list (:func:`~heddle.rtl.lists.entry_layout`).
+        Layout of an entry of a list (:func:`~heddle.rtl.list_loader.entry_layout`).
 
     Members
     -------

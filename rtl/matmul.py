@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .drain import Route
 from .isa import TOKENS, Opcode, instruction_layout
-from .lists import block_layout
+from .list_loader import block_layout
 from .segment import segment_layout
 from .tokens import Gate, TokenPort
 

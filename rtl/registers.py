@@ -75,7 +75,7 @@ REGISTERS: tuple[Register, ...] = (
     _value("CYCLES", 0x30, "r", "Cycles of the run, from start to end."),
     _value("ARRAY_BUSY", 0x34, "r", "Cycles in which the array was given a step."),
     _value("WAIT_DMA", 0x38, "r", "Cycles in which the array waited for a transfer."),
-    _value("WAIT_OPERANDS", 0x3C, "r", "Cycles in which the array waited for the operand buffer."),
+    _value("WAIT_OPERANDS", 0x3C, "r", "Cycles in which the array waited for operands or a list."),
     _value("WAIT_DRAIN", 0x40, "r", "Cycles in which the array waited for a free context."),
     _value("READ_BYTES", 0x44, "r", "Bytes read over AXI, the program included."),
     _value("WRITE_BYTES", 0x48, "r", "Bytes written over AXI."),

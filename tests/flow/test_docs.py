@@ -42,23 +42,30 @@ def test_readme_example_runs(capsys, tmp_path, monkeypatch):
     assert Program.load(tmp_path / "mine.heddle").macs == 2 * 100 * 1000 * 384
 
 
-def test_block_ram_table_adds_up():
-    g = PRESETS["zcu102"]
+def block_rams(g):
     word, vector = 8 * g.word_bytes, 8 * g.lanes
     scratchpad = g.scratchpad_banks * -(-word // 32) * -(-g.bank_words // 1024)
-    operand = g.depth * -(-vector // 64) * -(-g.operand_steps // 512)
+    operand = g.depth * g.candidates * -(-vector // 64) * -(-g.list_steps // 512)
+    entry = g.depth * (g.list_steps - 1).bit_length()
+    lists = -(-(entry + g.word_bytes * g.candidate_bits) // 72) * -(-g.list_steps // 512)
+    return [scratchpad, operand, lists, scratchpad + operand + lists]
+
+
+@pytest.mark.parametrize(("name", "column"), [("zcu102", 0), ("zcu102-nm", 1)])
+def test_block_ram_table_adds_up(name, column):
     page = (ROOT / "docs" / "architecture.md").read_text()
-    rows = re.findall(r"^\| (scratchpad|operand buffer|\*\*sum\*\*) \|.* (\**\d+\**) \|$", page,
-                      re.MULTILINE)
-    assert [int(number.strip("*")) for _, number in rows] == [
-        scratchpad, operand, scratchpad + operand]
+    rows = re.findall(r"^\| (?:scratchpad|operand buffer|lists|\*\*sum\*\*) \|.*"
+                      r" (\**\d+\**) \| (\**\d+\**) \|$", page, re.MULTILINE)
+    assert [int(row[column].strip("*")) for row in rows] == block_rams(PRESETS[name])
 
 
 def test_port_table_adds_up():
     g = PRESETS["zcu102"]
     drain, params = g.tile_words / g.rows, g.channel_words / g.rows
+    # One word of gaps a block, or of its wide gaps one for each 16 steps: as often as a tile.
+    lists = max(1, g.gap_words(g.rows, wide=True)) / g.rows
     dma = g.dma_ports * g.dma_bytes / g.word_bytes
     page = (ROOT / "docs" / "architecture.md").read_text()
     shares = [float(share) for share in re.findall(r"^\| +\| b \|.* ([\d.]+) \|$", page,
                                                    re.MULTILINE)]
-    assert shares == [drain, params, dma, 1 - drain - params - dma]
+    assert shares == [drain, params, lists, dma, 1 - drain - params - lists - dma]

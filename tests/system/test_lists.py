@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+import heddle
 from heddle.assembler import Instruction, encode
+from heddle.cost import estimate
 from heddle.hazards import synchronise
 from heddle.rtl.geometry import PRESETS
 from heddle.rtl.isa import Layout, Opcode
@@ -94,7 +96,8 @@ class Writer:
         data = np.concatenate(self.words).ravel()
         data = np.pad(data, (0, -data.size % 64))
         code = np.frombuffer(b"".join(map(encode, self.program)), np.uint8)
-        return np.concatenate([data, code]), data.size
+        image = np.concatenate([data, code])
+        return np.pad(image, (0, -image.size % self.geometry.word_bytes)), data.size
 
 
 def check(simulator, writer, **settings):
@@ -107,6 +110,7 @@ def check(simulator, writer, **settings):
     assert run.finished
     np.testing.assert_array_equal(run.image, wanted)
     assert run.registers["ARRAY_BUSY"] == totals.array_cycles
+    assert estimate(writer.program, simulator.geometry).array_cycles == totals.array_cycles
     return run.registers
 
 
@@ -163,6 +167,22 @@ def test_totals_of_lists_wait_in_contexts(simulator):
     writer.product(dense, 2, steps=7, drain=0, accumulate=1)
     writer.product(block, 2, steps=5, listed=1, accumulate=1)
     check(simulator, writer)
+
+
+@pytest.mark.parametrize(("tokens", "inputs", "outputs"), [(3, 9, 5), (21, 50, 30), (9, 300, 10)])
+def test_dense_layers_with_candidates(tokens, inputs, outputs):
+    rng = np.random.default_rng(tokens)
+    report = heddle.linear(rng.normal(size=(tokens, inputs)), rng.normal(size=(outputs, inputs)),
+                           geometry="tiny-nm", device="rtl").report
+    assert report["matches_golden"]
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"window": 3, "dilation": 4}], ids=str)
+def test_attention_with_candidates(options):
+    """Probabilities are the first candidate, queries any of them."""
+    q, k, v = np.random.default_rng(0).normal(size=(3, 2, 21, 7))
+    report = heddle.attention(q, k, v, geometry="tiny-nm", device="rtl", **options).report
+    assert report["matches_golden"]
 
 
 @pytest.mark.parametrize(("tiles", "steps", "wide"), [

@@ -12,7 +12,8 @@ from heddle.rtl.cell import NEUTRAL_SHIFT
 from heddle.rtl.export import verilog
 from heddle.sim.vectors import DSP48E2, play_vectors
 
-SIZES = [(2, 2, 1, 2), (4, 4, 2, 4), (4, 8, 4, 32), (16, 2, 2, 4), (4, 4, 2, 4, 2), (4, 4, 2, 4, 8)]
+SIZES = [(2, 2, 1, 2), (4, 4, 2, 4), (4, 8, 4, 32), (16, 2, 2, 4), (4, 4, 2, 4, 2),
+         (4, 4, 2, 4, 8)]
 
 
 def random_scales(rng, lanes):

@@ -7,7 +7,7 @@ import pytest
 from heddle.rtl.compute import Compute
 from heddle.rtl.drain import Route
 from heddle.rtl.isa import Layout, Opcode, Queue, instruction_layout, raw_layout, token
-from heddle.rtl.lists import entry_layout
+from heddle.rtl.list_loader import entry_layout
 from heddle.sim.streams import run_streams
 
 WAIT = token(Queue.FILL, Queue.COMPUTE)

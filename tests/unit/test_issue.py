@@ -3,7 +3,7 @@
 import pytest
 
 from heddle.rtl.issue import StepIssuer
-from heddle.rtl.lists import entry_layout
+from heddle.rtl.list_loader import entry_layout
 from heddle.sim.streams import run_streams
 
 RING = 4

@@ -43,7 +43,8 @@ def test_fields_come_in_order_whatever_holds_them_up(sizes, idle):
     words = [rng.randrange(1 << 16) for _ in range(64)]
     runs, wanted = [], []
     for _ in range(30):
-        size, steps, addr = rng.randrange(len(sizes)), rng.choice((1, 2, 4, 5, 13)), rng.randrange(40)
+        size, steps = rng.randrange(len(sizes)), rng.choice((1, 2, 4, 5, 13))
+        addr = rng.randrange(40)
         runs.append({"addr": addr, "steps": steps, "size": size})
         text = sum(word << 16 * n for n, word in enumerate(words[addr:]))
         for step in range(steps):
@@ -81,8 +82,9 @@ def random_blocks(rng, candidates, shapes):
         blocks.append({"gaps": len(words), "steps": steps, "tiles": tiles, "wide": wide})
         words += [int.from_bytes(word.tobytes(), "little") for word in packed]
         shift = (candidates - 1).bit_length() * np.arange(8)
-        entries = [{"addresses": address.tolist(), "selectors": int((chosen.ravel() << shift).sum())}
-                   for address, chosen in zip(addresses, selectors, strict=True)]
+        chosen = (selectors.reshape(steps, -1) << shift).sum(axis=1)
+        entries = [{"addresses": address.tolist(), "selectors": int(fields)}
+                   for address, fields in zip(addresses, chosen, strict=True)]
         wanted += entries * tiles
     return blocks, words, wanted
 
