@@ -248,6 +248,18 @@ def run(program: Path, source: Path, target: Path, device: str, file: Path | Non
 
 
 @main.command()
+@click.argument("program", type=_FOUND)
+@click.option("--output", type=_FILE, required=True, help="JSON file for Perfetto or Chrome.")
+def trace(program: Path, output: Path) -> None:
+    """Write when each instruction of a program file is expected to run."""
+    from .program import Program
+    from .trace import write
+
+    write(output, Program.load(program))
+    _say(f"{output}: {output.stat().st_size:,} bytes; open it with https://ui.perfetto.dev")
+
+
+@main.command()
 @_geometry
 @click.option("--technology", type=click.Choice(["generic", "xilinx"]), default="generic",
               show_default=True, help="Plain RTL, or explicit UltraScale+ primitives.")
