@@ -17,7 +17,8 @@ from heddle.models.packages import PACKAGES
 from heddle.rtl.geometry import PRESETS
 from heddle.sparse import LEVELS
 
-REPORT = ["workload", "geometry", "device", "cycles", "array_cycles", "macs", "macs_dense",
+REPORT = ["workload", "geometry", "device", "cycles", "array_cycles", "wait_dma",
+          "wait_operands", "wait_drain", "wait_softmax", "macs", "macs_dense",
           "peak_macs_per_cycle", "utilisation", "dram_read_bytes", "dram_write_bytes",
           "scratchpad_bytes", "softmax_rows", "tiles_visited", "tiles_total", "weight_bytes",
           "weight_bytes_dense", "matches_golden", "error", "error_int8", "clock_mhz_assumed",
