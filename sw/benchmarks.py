@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from . import api
 from .compiler import lower
-from .demo import SENTENCES
 from .device import Device, Rtl, open_device
-from .embedding import Embedder
+from .embedding import SENTENCES, Embedder
 from .graph import Graph
 from .models import MiniLM
 from .models.transformer_base import random_inputs, random_layers, transformer_graph
@@ -173,7 +172,8 @@ def text(model: MiniLM, tokens: int) -> list[list[int]]:
         If there are fewer than 3 tokens.
     """
     if tokens < 3:
-        raise ValueError(f"A text must have at least 3 tokens, two of which are marks, not {tokens}")
+        raise ValueError("A text must have at least 3 tokens, two of which are marks, not "
+                         f"{tokens}")
     sentences = model.tokens(SENTENCES)
     start, end = sentences[0][0], sentences[0][-1]
     words = itertools.cycle([token for sentence in sentences for token in sentence[1:-1]])

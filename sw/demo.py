@@ -18,25 +18,13 @@ from . import attention_map, occupancy, similarity, trace
 from .api import Result
 from .cost import estimate
 from .device import open_device
-from .embedding import Embedder, Embeddings
+from .embedding import SENTENCES, Embedder, Embeddings
 from .integer import QuantisedAttention
 from .models.modules import Array
 from .program import Program
 from .rtl.geometry import Geometry
 
-__all__ = ["SENTENCES", "demonstrate", "show"]
-
-SENTENCES = (
-    "The cat slept on the warm windowsill all day.",
-    "All day long the cat dozed in the sunshine by the window.",
-    "How long does the train from Zurich to Milan take?",
-    "What is the travel time by rail between Milan and Zurich?",
-    "The weaver throws the shuttle through the open shed and beats the weft into place.",
-    "Punched cards told the Jacquard loom which threads to raise in every row.",
-    "Most weights of a neural network are so small that nobody would miss them.",
-    "Simmer lentils with onions for forty minutes, then add salt.",
-)
-"""What the encoder reads: 128 tokens; the first two mean nearly the same, and the next two."""
+__all__ = ["demonstrate", "show"]
 
 HEAD = 5
 """The head of the first layer whose attention is drawn: it looks near, but not only there."""
@@ -47,7 +35,7 @@ _WAITS = {"waiting for DMA": "wait_dma", "waiting for operands": "wait_operands"
 
 def demonstrate(console: Console, *, geometry: Geometry, device: str, layers: int,
                 folder: Path) -> Embeddings:
-    """Embed :data:`SENTENCES` with MiniLM, and show and keep what came out.
+    """Embed :data:`~heddle.embedding.SENTENCES` with MiniLM, and show and keep what came out.
 
     ``report.json``, ``trace.json``, ``similarity.png``, ``attention.png`` and, of the RTL,
     ``occupancy.png`` are written to ``folder``.

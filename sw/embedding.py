@@ -11,11 +11,24 @@ import numpy as np
 from .api import Result
 from .deploy import Deployment
 from .device import Device, DeviceError
-from .models import MiniLM, calibration
+from .models import MiniLM, calibration_sentences
 from .models.modules import Array
 from .program import Program
 
-__all__ = ["Embedder", "Embeddings"]
+__all__ = ["SENTENCES", "Embedder", "Embeddings"]
+
+SENTENCES = (
+    "The cat slept on the warm windowsill all day.",
+    "All day long the cat dozed in the sunshine by the window.",
+    "How long does the train from Zurich to Milan take?",
+    "What is the travel time by rail between Milan and Zurich?",
+    "The weaver throws the shuttle through the open shed and beats the weft into place.",
+    "Punched cards told the Jacquard loom which threads to raise in every row.",
+    "Most weights of a neural network are so small that nobody would miss them.",
+    "Simmer lentils with onions for forty minutes, then add salt.",
+)
+"""What demonstration and benchmarks read: 128 tokens. The first two sentences mean nearly the same,
+and the next two."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class Embeddings:
 
 
 class Embedder:
-    """MiniLM on a device. Its scales are found from :func:`~heddle.models.calibration`.
+    """MiniLM on a device. Its scales are found from :func:`~heddle.models.calibration_sentences`.
 
     Parameters
     ----------
@@ -81,8 +94,9 @@ class Embedder:
 
     def __init__(self, device: Device, *, layers: int = 6, limit: int = 128) -> None:
         self.model = MiniLM(layers=layers)
-        self.deployment = Deployment(self.model.encoder, self.model.tokens(calibration()), device,
-                                     limit=limit, name="MiniLM")
+        calibration = self.model.tokens(calibration_sentences())
+        self.deployment = Deployment(self.model.encoder, calibration, device, limit=limit,
+                                     name="MiniLM")
 
     def programs(self, sequences: Sequence[Sequence[int]]) -> list[Program]:
         """Return the programs that sequences of tokens go through."""

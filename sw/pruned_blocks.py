@@ -10,8 +10,8 @@ import numpy as np
 from .api import run
 from .blocks import attention_block
 from .compiler import lower
-from .demo import SENTENCES
-from .models import MiniLM
+from .embedding import SENTENCES
+from .models import MiniLM, calibration_sentences
 from .models.modules import Array, Linear
 from .models.transformer import Layer, LayerTrace
 from .prune import compensate, saliency
@@ -64,8 +64,8 @@ def measure(levels: Sequence[tuple[str, str]] = LEVELS, *, layers: int = 6,
             quantised = quantise(graph, inputs)
             result = run(lower(quantised, geometry), inputs, device=device, quantised=quantised)
             if not result.report["matches_golden"]:
-                raise ValueError(f"The result of {graph.name} must equal the golden model's, and it "
-                                 "differs")
+                raise ValueError(f"The result of {graph.name} must equal the golden model's, and "
+                                 "it differs")
             reports.append(result.report)
             wanted.append(trace.projected)
             floats.append(graph.evaluate(inputs)["output"])

@@ -13,10 +13,10 @@ from .load import load_model
 from .packages import PACKAGES
 from .transformer import LayerTrace
 
-__all__ = ["MiniLM", "calibration"]
+__all__ = ["MiniLM", "calibration_sentences"]
 
 
-def calibration() -> list[str]:
+def calibration_sentences() -> list[str]:
     """Return sentences of many kinds, from which the scales of integers are found."""
     text = Path(__file__).parent / "calibration.txt"
     return text.read_text(encoding="utf-8").splitlines()
