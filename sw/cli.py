@@ -315,6 +315,19 @@ def verilog(geometry: str, technology: str, output: Path) -> None:
 
 
 @main.command()
+@click.option("--block", required=True, help="What to synthesise: softmax.")
+@_geometry
+@_json
+def synth(block: str, geometry: str, file: Path | None) -> None:
+    """Count what a block takes of an UltraScale+ FPGA, with Yosys."""
+    from .boards.synth import synthesise
+
+    with _console.status(f"Synthesising the {block} of {geometry}"):
+        report = synthesise(block, PRESETS[geometry])
+    _report(report, file)
+
+
+@main.command()
 def info() -> None:
     """Show the geometries, the versions of what matters, and where things are kept."""
     from .sim.verilator import cache_directory

@@ -111,6 +111,40 @@ def test_an_iteration_that_needs_a_later_one_waits_for_all():
     assert str(program[0]).endswith("post=LOAD>STORE.0")
 
 
+ATTEND = ("ATTEND group=1 jobs=1 tiles=1 steps=2 blocks=1 begin=1 end=1 "
+          "k=0 v=8 v_stride=2 q=0 c=100 ")
+
+
+def test_values_are_waited_for_late():
+    program = assemble(f"""
+        LOAD count=1 rows=1 words=2
+        LOAD count=1 rows=1 words=2 pool=8
+        {ATTEND}
+        LOAD count=1 rows=1 words=2 pool=10
+        {ATTEND.replace("k=0", "k=8").replace("v=8", "v=10")}
+    """)
+    synchronise(program, TINY)
+    assert [str(i).partition(" wait")[2] for i in (program[2], program[4])] == [
+        "=LOAD>COMPUTE.0 wait=LOAD>COMPUTE.1*",
+        "=LOAD>COMPUTE.0 wait=LOAD>COMPUTE.1*",  # what was waited for late, too
+    ]
+
+
+def test_values_are_waited_for_at_once_if_no_wait_is_left():
+    program = assemble(f"""
+        LOAD count=1 rows=1 words=4 pool=100
+        STORE count=1 rows=1 words=4 pool=100
+        LOAD count=1 rows=1 words=2
+        FILL count=1 steps=2
+        LOAD count=1 rows=1 words=2 pool=8
+        {ATTEND}
+    """)
+    synchronise(program, TINY)
+    assert sorted(str(program[5]).split()[-3:]) == [
+        "wait=FILL>COMPUTE.0", "wait=LOAD>COMPUTE.0", "wait=STORE>COMPUTE.0"]
+    assert "post=LOAD>COMPUTE.0" in str(program[4])
+
+
 def test_dependencies_on_request():
     program = assemble("LOAD count=1 rows=1 words=1\nSTORE count=1 rows=1 words=1 pool=9 dram=8")
     synchronise(program, TINY, after={1: 0})
