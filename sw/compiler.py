@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,7 +24,7 @@ from .part import Matrix, load_words
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, quantise
 from .rtl.geometry import Geometry, preset
-from .rtl.isa import INSTRUCTION_BYTES, Layout
+from .rtl.isa import INSTRUCTION_BYTES, Layout, Queue
 from .schedule import Buffers, Schedule
 from .sim.norm import pack_norm
 from .tiling import Product, Tiling, choose, least
@@ -116,7 +117,9 @@ class _Lowering:
             parts = self.forms[name].parts(self.graph.tensors[name].tokens, g)
             self.dram[name] = self.image.matrix(*parts)
         layers = self.quantised.layers
+        starts = []
         for number, layer in enumerate(layers):
+            starts.append(len(self.schedule.program))
             later = {name for following in layers[number + 1:] for name in following.inputs}
             held, self._held = self._held, []
             [source, *_] = layer.inputs
@@ -157,7 +160,14 @@ class _Lowering:
             weight_bytes=sum(weight.size for weight in self.weights.values()),
             weight_bytes_dense=sum(layer.weight.size for layer in self.graph.linear_layers),
             scratchpad_bytes=self.pool.peak * g.word_bytes,
+            layers={layer.name: self._queues(start, end) for layer, (start, end) in zip(
+                layers, itertools.pairwise([*starts, len(program)]))},
         )
+
+    def _queues(self, start: int, end: int) -> tuple[int, ...]:
+        """Return how many instructions of this part of the schedule are in each queue."""
+        queues = [instruction.queue for instruction in self.schedule.program[start:end]]
+        return tuple(map(queues.count, Queue))
 
     def _form(self, name: str) -> Form:
         """Return how a tensor lies in words, which attention decides if it reads or makes it."""

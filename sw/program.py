@@ -34,7 +34,7 @@ from .graph import checked_inputs
 from .layers import Tensor
 from .quantise import Scale
 from .rtl.geometry import Geometry
-from .rtl.isa import INSTRUCTION_BYTES, Layout
+from .rtl.isa import INSTRUCTION_BYTES, Layout, Queue
 
 __all__ = ["Program", "ProgramFileError", "Slot", "VERSION"]
 
@@ -90,6 +90,9 @@ class Program:
         Bytes of the weights as they are packed, without their channel parameters; and in INT8.
     scratchpad_bytes : :class:`int`
         Most bytes of the scratchpad that are in use at once.
+    layers : dict of str to tuple of int
+        Of each layer by its name, how many instructions it has in each queue. Every queue has those
+        of one layer after those of another, in this order; the program mixes the queues.
 
     Raises
     ------
@@ -113,6 +116,7 @@ class Program:
     weight_bytes: int
     weight_bytes_dense: int
     scratchpad_bytes: int
+    layers: dict[str, tuple[int, ...]]
 
     def __post_init__(self) -> None:
         if self.instructions.dtype != np.uint8 or self.instructions.shape[1:] != (
@@ -136,6 +140,24 @@ class Program:
     def decoded(self) -> list[Instruction]:
         """Return the instructions as objects."""
         return [decode(instruction) for instruction in self.instructions]
+
+    def layer_names(self) -> list[str]:
+        """Return the name of the layer of each instruction.
+
+        Raises
+        ------
+        ValueError
+            If the layers do not have the instructions of the program.
+        """
+        names = {queue: [name for name, numbers in self.layers.items()
+                         for _ in range(numbers[queue])] for queue in Queue}
+        queues = [instruction.queue for instruction in self.decoded()]
+        for queue, some in names.items():
+            if len(some) != queues.count(queue):
+                raise ValueError(f"Layers must have the {queues.count(queue)} instructions of the "
+                                 f"queue {queue.name}, not {len(some)}")
+        following = {queue: iter(some) for queue, some in names.items()}
+        return [next(following[queue]) for queue in queues]
 
     # -- data --------------------------------------------------------------------------------------
 
@@ -218,7 +240,7 @@ class Program:
                 "macs_dense": self.macs_dense, "tiles_visited": self.tiles_visited,
                 "tiles_total": self.tiles_total, "weight_bytes": self.weight_bytes,
                 "weight_bytes_dense": self.weight_bytes_dense,
-                "scratchpad_bytes": self.scratchpad_bytes,
+                "scratchpad_bytes": self.scratchpad_bytes, "layers": self.layers,
                 "inputs": described(self.inputs), "outputs": described(self.outputs),
             }),
         }
@@ -245,8 +267,8 @@ class Program:
         metadata, tensors = _read(path)
         try:
             program = cls._parse(metadata, tensors)
-            program.decoded()
-        except (KeyError, TypeError, ValueError) as error:
+            program.layer_names()
+        except (LookupError, TypeError, ValueError) as error:
             raise ProgramFileError(f"{path} must describe a whole program, and it does not "
                                    f"({type(error).__name__}: {error})") from None
         own = program.geometry
@@ -272,7 +294,8 @@ class Program:
                    slots(about["outputs"]), about["offset"], about["image_bytes"],
                    about["tokens_offset"], about["macs"], about["macs_dense"],
                    about["tiles_visited"], about["tiles_total"], about["weight_bytes"],
-                   about["weight_bytes_dense"], about["scratchpad_bytes"])
+                   about["weight_bytes_dense"], about["scratchpad_bytes"],
+                   {name: tuple(numbers) for name, numbers in about["layers"].items()})
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:

@@ -10,8 +10,8 @@ import numpy as np
 from .api import run
 from .blocks import attention_block
 from .compiler import lower
-from .demo import SENTENCES
-from .models import MiniLM
+from .embedding import SENTENCES
+from .models import MiniLM, calibration_sentences
 from .models.modules import Array, Linear
 from .models.transformer import Layer, LayerTrace
 from .prune import compensate, saliency

@@ -47,6 +47,7 @@ def test_round_trip(program, tmp_path):
     assert loaded.geometry == program.geometry
     assert (loaded.name, loaded.macs, loaded.scratchpad_bytes) == (
         "two layers", 9 * 13 * 21 + 9 * 21 * 6, program.scratchpad_bytes)
+    assert loaded.layers == program.layers
     assert (loaded.image(X) == program.image(X)).all()
     one, other = run(program, X), run(loaded, X)
     assert list(one) == list(other) == ["h", "y"]
@@ -111,6 +112,8 @@ def rewrite(path, change):
     (lambda m, t: m.update(program="{}"), "(KeyError: 'name')"),
     (lambda m, t: m.update(program=m["program"].replace('"image_bytes": ', '"image_bytes": -')),
      "(ValueError: Constants must end within an image of -"),
+    (lambda m, t: m.update(program=m["program"].replace('"h": [', '"h": [9')),
+     "(ValueError: Layers must have the "),
     (lambda m, t: m.update(geometry=json.dumps({"rows": 3})), "(TypeError: Geometry"),
 ])
 def test_a_wrong_file_with_a_right_checksum(contents, change, message):
