@@ -210,7 +210,7 @@ class Attending:
         runs = self.visits.of(*self.layer.item(visit.heads.start), visit.part.tile)
         if runs:
             self._load_queries(visit)
-            pieces = list(_pieces(runs, self._cut))
+            pieces = list(_pieces(runs, self._cut, aligned=not self.operands.k))
             heads = visit.heads
             while heads:
                 attends = self._attend(visit, heads[0], pieces)
@@ -330,12 +330,12 @@ class Attending:
         return region.start + place * len(part.heads) * self.sizes.out_words
 
 
-def _pieces(runs: tuple[Run, ...], size: int) -> Iterator[Run]:
-    """Cut runs at multiples of a size."""
+def _pieces(runs: tuple[Run, ...], size: int, *, aligned: bool) -> Iterator[Run]:
+    """Cut runs into pieces of a size: from their start, or ``aligned`` to its multiples."""
     for run in runs:
         first = run.first
         while first < run.first + run.count:
-            end = min(first - first % size + size, run.first + run.count)
+            end = min(first + size - (first % size if aligned else 0), run.first + run.count)
             mask = run.mask and (run.mask[0] + (first - run.first) * run.mask[1], run.mask[1])
             yield Run(first, end - first, mask)
             first = end
