@@ -114,8 +114,8 @@ def rewrite(path, change):
     (lambda m, t: m.update(program=m["program"].replace('"image_bytes": ', '"image_bytes": -')),
      "(ValueError: Constants must end within an image of -"),
     (lambda m, t: t.pop("layer"), "(KeyError: 'layer')"),
-    (lambda m, t: t["layer"].__setitem__(0, 2), "numbers below 2, not 30 up to 2"),
-    (lambda m, t: t.update(layer=t["layer"][1:].copy()), "must be 30 numbers below 2, not 29 up"),
+    (lambda m, t: t["layer"].__setitem__(0, 2), "numbers below 2, not 31 up to 2"),
+    (lambda m, t: t.update(layer=t["layer"][1:].copy()), "must be 31 numbers below 2, not 30 up"),
     (lambda m, t: m.update(geometry=json.dumps({"rows": 3})), "(TypeError: Geometry"),
 ])
 def test_a_wrong_file_with_a_right_checksum(contents, change, message):
