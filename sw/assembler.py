@@ -63,6 +63,8 @@ class Instruction:
     fields: dict[str, int] = field(default_factory=dict)
     waits: tuple[Token, ...] = ()
     posts: tuple[Token, ...] = ()
+    layer: str = field(default="", compare=False)
+    """Name of the layer to which it belongs, if that is known; it is not encoded."""
 
     def __post_init__(self) -> None:
         known = FORMATS[self.opcode]

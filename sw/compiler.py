@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .allocator import Pool, Region
-from .assembler import encode
+from .assembler import Instruction, encode
 from .attend import Attending
 from .attention_part import Operands, Sizes
 from .constants import mask_words, pack_weight, weight_words
@@ -24,7 +23,7 @@ from .part import Matrix, load_words
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, quantise
 from .rtl.geometry import Geometry, preset
-from .rtl.isa import INSTRUCTION_BYTES, Layout, Queue
+from .rtl.isa import INSTRUCTION_BYTES, Layout
 from .schedule import Buffers, Schedule
 from .sim.norm import pack_norm
 from .tiling import Product, Tiling, choose, least
@@ -59,6 +58,12 @@ def compile(graph: Graph, calibration: Mapping[str, ArrayLike], geometry: str | 
 def lower(quantised: QuantisedGraph, geometry: Geometry) -> Program:
     """Compile a graph that is quantised already; see :func:`compile`."""
     return _Lowering(quantised, geometry).program()
+
+
+def _assign(instructions: Sequence[Instruction], layer: str) -> None:
+    """Note the layer of the instructions that have none yet."""
+    for instruction in instructions:
+        instruction.layer = instruction.layer or layer
 
 
 class _Image:
@@ -117,9 +122,8 @@ class _Lowering:
             parts = self.forms[name].parts(self.graph.tensors[name].tokens, g)
             self.dram[name] = self.image.matrix(*parts)
         layers = self.quantised.layers
-        starts = []
+        names = [layer.name for layer in layers]
         for number, layer in enumerate(layers):
-            starts.append(len(self.schedule.program))
             later = {name for following in layers[number + 1:] for name in following.inputs}
             held, self._held = self._held, []
             [source, *_] = layer.inputs
@@ -133,6 +137,7 @@ class _Lowering:
             else:
                 self._multiply(layer, later)
                 self.schedule.settle()
+            _assign(self.schedule.program, layer.name)
             for region in held:
                 self.pool.release(region)
         self.schedule.settle()
@@ -160,14 +165,9 @@ class _Lowering:
             weight_bytes=sum(weight.size for weight in self.weights.values()),
             weight_bytes_dense=sum(layer.weight.size for layer in self.graph.linear_layers),
             scratchpad_bytes=self.pool.peak * g.word_bytes,
-            layers={layer.name: self._queues(start, end) for layer, (start, end) in zip(
-                layers, itertools.pairwise([*starts, len(program)]))},
+            layers=names,
+            layer=np.array([names.index(instruction.layer) for instruction in program], np.uint16),
         )
-
-    def _queues(self, start: int, end: int) -> tuple[int, ...]:
-        """Return how many instructions of this part of the schedule are in each queue."""
-        queues = [instruction.queue for instruction in self.schedule.program[start:end]]
-        return tuple(map(queues.count, Queue))
 
     def _form(self, name: str) -> Form:
         """Return how a tensor lies in words, which attention decides if it reads or makes it."""
@@ -298,6 +298,8 @@ class _Lowering:
                                                 length))
         name = layer.outputs[-1]
         self.schedule.deferred[name] = [part.tile(tile) for tile in range(tiles)]
+        for instructions in self.schedule.deferred[name]:
+            _assign(instructions, name)
         self._held = [params, *places, *(self.resident.pop(source)[0] for source in layer.inputs
                                          if source in self.resident and source not in later)]
 

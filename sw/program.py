@@ -6,6 +6,8 @@ are strings: ``format`` (``heddle-program``), ``version``, ``geometry`` and ``pr
 
 ``instructions`` : uint8 ``[n, 64]``
     The program.
+``layer`` : uint16 ``[n]``
+    The number of the layer to which each instruction belongs.
 ``constants`` : uint8
     Weights and tables: the DRAM image from its start.
 ``scale.NAME`` : float32 ``[features]``
@@ -34,7 +36,7 @@ from .graph import checked_inputs
 from .layers import Tensor
 from .quantise import Scale
 from .rtl.geometry import Geometry
-from .rtl.isa import INSTRUCTION_BYTES, Layout, Queue
+from .rtl.isa import INSTRUCTION_BYTES, Layout
 
 __all__ = ["Program", "ProgramFileError", "Slot", "VERSION"]
 
@@ -90,14 +92,16 @@ class Program:
         Bytes of the weights as they are packed, without their channel parameters; and in INT8.
     scratchpad_bytes : :class:`int`
         Most bytes of the scratchpad that are in use at once.
-    layers : dict of str to tuple of int
-        Of each layer by its name, how many instructions it has in each queue. Every queue has those
-        of one layer after those of another, in this order; the program mixes the queues.
+    layers : list of str
+        Names of the layers.
+    layer : array of uint16, shape ``[n]``
+        To which of them each instruction belongs.
 
     Raises
     ------
     ValueError
-        If instructions, constants or a tensor do not fit into the image.
+        If instructions, constants or a tensor do not fit into the image, or an instruction belongs
+        to no layer.
     """
 
     name: str
@@ -116,13 +120,19 @@ class Program:
     weight_bytes: int
     weight_bytes_dense: int
     scratchpad_bytes: int
-    layers: dict[str, tuple[int, ...]]
+    layers: list[str]
+    layer: NDArray[np.uint16]
 
     def __post_init__(self) -> None:
         if self.instructions.dtype != np.uint8 or self.instructions.shape[1:] != (
                 INSTRUCTION_BYTES,):
             raise ValueError(f"Instructions must be uint8 [n, {INSTRUCTION_BYTES}], not "
                              f"{self.instructions.dtype} {list(self.instructions.shape)}")
+        if (self.layer.shape != self.instructions.shape[:1]
+                or (self.layer >= len(self.layers)).any()):
+            raise ValueError(f"Layers of instructions must be {len(self.instructions)} numbers "
+                             f"below {len(self.layers)}, not {self.layer.size} up to "
+                             f"{self.layer.max(initial=0)}")
         ends = {"Constants": self.constants.size,
                 "Instructions": self.offset + self.instructions.size}
         for name, slot in (self.inputs | self.outputs).items():
@@ -142,22 +152,8 @@ class Program:
         return [decode(instruction) for instruction in self.instructions]
 
     def layer_names(self) -> list[str]:
-        """Return the name of the layer of each instruction.
-
-        Raises
-        ------
-        ValueError
-            If the layers do not have the instructions of the program.
-        """
-        names = {queue: [name for name, numbers in self.layers.items()
-                         for _ in range(numbers[queue])] for queue in Queue}
-        queues = [instruction.queue for instruction in self.decoded()]
-        for queue, some in names.items():
-            if len(some) != queues.count(queue):
-                raise ValueError(f"Layers must have the {queues.count(queue)} instructions of the "
-                                 f"queue {queue.name}, not {len(some)}")
-        following = {queue: iter(some) for queue, some in names.items()}
-        return [next(following[queue]) for queue in queues]
+        """Return the name of the layer of each instruction."""
+        return [self.layers[number] for number in self.layer]
 
     # -- data --------------------------------------------------------------------------------------
 
@@ -217,7 +213,7 @@ class Program:
 
     def save(self, path: str | Path) -> None:
         """Write the program file."""
-        tensors: dict[str, NDArray] = {"instructions": self.instructions,
+        tensors: dict[str, NDArray] = {"instructions": self.instructions, "layer": self.layer,
                                        "constants": self.constants}
         for name, slot in (self.inputs | self.outputs).items():
             tensors[f"scale.{name}"] = slot.scale.feature
@@ -267,8 +263,8 @@ class Program:
         metadata, tensors = _read(path)
         try:
             program = cls._parse(metadata, tensors)
-            program.layer_names()
-        except (LookupError, TypeError, ValueError) as error:
+            program.decoded()
+        except (KeyError, TypeError, ValueError) as error:
             raise ProgramFileError(f"{path} must describe a whole program, and it does not "
                                    f"({type(error).__name__}: {error})") from None
         own = program.geometry
@@ -295,7 +291,7 @@ class Program:
                    about["tokens_offset"], about["macs"], about["macs_dense"],
                    about["tiles_visited"], about["tiles_total"], about["weight_bytes"],
                    about["weight_bytes_dense"], about["scratchpad_bytes"],
-                   {name: tuple(numbers) for name, numbers in about["layers"].items()})
+                   about["layers"], tensors["layer"])
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:
