@@ -52,8 +52,8 @@ def relu(x: Array) -> Array:
 
 
 def silu(x: Array) -> Array:
-    """Return ``x·sigmoid(x)``."""
-    return 0.5 * x * (1 + np.tanh(0.5 * x))
+    """Return ``x·sigmoid(x)``, without overflow at either end."""
+    return x * np.exp(-np.logaddexp(0, -x))
 
 
 def apply(activation: Activation, x: Array) -> Array:

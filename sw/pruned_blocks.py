@@ -92,6 +92,6 @@ def _pruned(layer: Layer, sample: LayerTrace, level: str, geometry: Geometry) ->
         left, _ = pruned(saliency(linear.weight, inputs), level, geometry)
         return Linear(compensate(linear.weight, left != 0, inputs), linear.bias)
 
-    sources = {part: sample.hidden for part in _PARTS} | {"output": sample.context}
-    return replace(layer, **{part: prune(getattr(layer, part), inputs)
-                             for part, inputs in sources.items()})
+    return replace(layer, query=prune(layer.query, sample.hidden),
+                   key=prune(layer.key, sample.hidden), value=prune(layer.value, sample.hidden),
+                   output=prune(layer.output, sample.context))

@@ -103,8 +103,10 @@ class QuantisedGraph:
         values = dict(inputs)
         for layer in self.layers:
             made = layer(*(values[name] for name in layer.inputs), geometry=preset(geometry))
-            values |= (zip(layer.outputs, made, strict=True) if isinstance(layer, QuantisedNorm)
-                       else {layer.output: made})
+            if isinstance(layer, QuantisedNorm):
+                values |= dict(zip(layer.outputs, made, strict=True))
+            else:
+                values[layer.output] = made
         return values
 
     def integers(self, inputs: Mapping[str, ArrayLike],
@@ -301,24 +303,23 @@ def _norm(layer: Add | Norm, values: Mapping[str, Array], scales: dict[str, Scal
     kept = isinstance(layer, Add) and (
         layer.output in graph.outputs or any(reader is not following for reader in readers)
         or following is None)
-    inputs = [_wide(scales[name]) for name in layer.inputs]
-    chosen: dict[str, Array] = {}
-    numbers: dict[str, NDArray | float] = {}
+    x, o = [*(_wide(scales[name]) for name in layer.inputs), None][:2]
+    least: dict[str, Array | float] = {}
     if kept:
-        least = norm.least_sum(norm.value_step(*inputs))
-        scales[layer.output] = _choose_scale(layer.output, values, graph, headroom=headroom,
-                                             least=_LEAST * least)
-        chosen["sum"] = _wide(scales[layer.output])
+        least[layer.output] = norm.least_sum(norm.value_step(x, o))
     if following:
-        least_output = norm.least_output(following.gain, following.bias)
-        scales[following.output] = _choose_scale(following.output, values, graph,
-                                                 headroom=headroom, least=_LEAST * least_output)
-        chosen["output"] = _wide(scales[following.output])
-        numbers = {"gamma": following.gain, "beta": following.bias, "epsilon": following.epsilon}
-    return QuantisedNorm(layer.inputs, layer.output if kept else None,
-                         following.output if following else None,
-                         norm.quantise_norm(*inputs, **chosen, **numbers),
-                         following is not None and following.rms)
+        least[following.output] = norm.least_output(following.gain, following.bias)
+    for name, smallest in least.items():
+        scales[name] = _choose_scale(name, values, graph, headroom=headroom,
+                                     least=_LEAST * smallest)
+    total = _wide(scales[layer.output]) if kept else None
+    if not following:
+        return QuantisedNorm(layer.inputs, layer.output, None, norm.quantise_norm(x, o, sum=total))
+    numbers = norm.quantise_norm(x, o, sum=total, output=_wide(scales[following.output]),
+                                 gamma=following.gain, beta=following.bias,
+                                 epsilon=following.epsilon)
+    return QuantisedNorm(layer.inputs, layer.output if kept else None, following.output, numbers,
+                         following.rms)
 
 
 def _value_range(layer: Attention, v: Array, output: Array, headroom: float) -> Array:
