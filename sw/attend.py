@@ -176,7 +176,7 @@ class Attending:
         runs = self.visits.of(*self.layer.item(part.heads.start), part.tiles.start)
         if runs:
             self._load_queries(visit)
-            pieces = list(_pieces(runs, self._cut))
+            pieces = list(_pieces(runs, self._cut, aligned=not self.operands.k))
             for job in range(part.jobs):
                 attends = self._attend(visit, job, pieces)
                 if len(attends) == 1:
@@ -303,12 +303,12 @@ class Attending:
         return part.packed(self._c[place], self.sizes.out_words)
 
 
-def _pieces(runs: tuple[Run, ...], size: int) -> Iterator[Run]:
-    """Cut runs at multiples of a size."""
+def _pieces(runs: tuple[Run, ...], size: int, *, aligned: bool) -> Iterator[Run]:
+    """Cut runs into pieces of a size: from their start, or ``aligned`` to its multiples."""
     for run in runs:
         first = run.first
         while first < run.first + run.count:
-            end = min(first - first % size + size, run.first + run.count)
+            end = min(first + size - (first % size if aligned else 0), run.first + run.count)
             mask = run.mask and (run.mask[0] + (first - run.first) * run.mask[1], run.mask[1])
             yield Run(first, end - first, mask)
             first = end

@@ -186,6 +186,17 @@ def sparse(tokens: int, size: int, device: str) -> None:
 
 
 @bench.command()
+@click.option("--layers", type=click.IntRange(1, 6), default=6, show_default=True,
+              help="Encoder layers to run.")
+@_device
+def pruned(layers: int, device: str) -> None:
+    """Run the attention blocks of MiniLM, pruned to several levels, and print the table."""
+    from .pruned_blocks import COLUMNS, measure
+
+    _table(COLUMNS, 2, measure(layers=layers, device=device))
+
+
+@bench.command()
 @click.option("--size", type=click.IntRange(1), default=1024, show_default=True,
               help="Outputs and inputs of the weight.")
 def formats(size: int) -> None:

@@ -295,3 +295,17 @@ def test_demo_says_how_to_install_the_encoder(monkeypatch, tmp_path):
     result = heddle("demo", "--output", tmp_path)
     assert result.exit_code == 1
     assert "The weights of MiniLM are not installed" in result.output
+
+
+def test_pruned_blocks_of_a_real_encoder():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in heddle(
+        "bench", "pruned", "--layers", 1, "--device", "golden").output.splitlines()]
+    assert len(rows) == 2 + 8
+    found = {(geometry, level): (float(kept[:-1]), float(error[:-1]))
+             for geometry, level, kept, _, _, _, _, error, _ in rows[2:]}
+    for geometry in ("zcu102", "zcu102-nm"):
+        kept, error = found[geometry, "dense"]
+        assert kept == 100
+        assert error < 5
+    assert [found["zcu102-nm", level][0] for level in ("3:4", "2:4", "0.333+3:4")] == [75, 50, 50]
+    assert found["zcu102-nm", "2:4"][1] < found["zcu102", "0.5"][1]
