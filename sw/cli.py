@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich import box
@@ -84,7 +85,7 @@ def embed(texts: tuple[str, ...], geometry: str, device: str, file: Path | None)
         embeddings = embedder(embedder.model.tokens(texts), progress=lambda cycles: status.update(
             f"{cycles:,} cycles of a program have run"))
     show(_console, texts, embeddings)
-    reports = [result.report for result in embeddings.results]
+    reports: list[dict[str, Any]] = [result.report for result in embeddings.results]
     if device == "rtl":
         _say(f"{sum(report['cycles'] for report in reports):,} cycles, "
              f"{sum(report['milliseconds'] for report in reports):.3f} ms at the assumed "

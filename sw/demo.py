@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -29,8 +30,10 @@ __all__ = ["demonstrate", "show"]
 HEAD = 5
 """The head of the first layer whose attention is drawn: it looks near, but not only there."""
 
-_WAITS = {"waiting for DMA": "wait_dma", "waiting for operands": "wait_operands",
-          "waiting for a context": "wait_drain", "waiting for softmax": "wait_softmax"}
+_SPENT = {"array at work": "array_cycles", "waiting for DMA": "wait_dma",
+          "waiting for operands": "wait_operands", "waiting for a context": "wait_drain",
+          "waiting for softmax": "wait_softmax"}
+"""What cycles are spent on, and the counters of it."""
 
 
 def demonstrate(console: Console, *, geometry: Geometry, device: str, layers: int,
@@ -118,7 +121,8 @@ def _matrix(title: str, values: Array) -> Group:
 
 def _figures(result: Result) -> Padding:
     """Return what the report says of the run, and on what the cycles were spent."""
-    report, counters = result.report, result.run.counters
+    report: dict[str, Any] = result.report
+    counters = result.run.counters
     table = Table(box=None, show_header=False)
     table.add_row("equal to the golden model", "every bit")
     if counters.cycles is not None:
@@ -127,8 +131,8 @@ def _figures(result: Result) -> Padding:
                               f"{report['clock_mhz_assumed']} MHz (assumed)")
         table.add_row("utilisation", f"{report['utilisation']:.1%} of "
                                      f"{report['peak_macs_per_cycle']:,} MAC a cycle")
-        spent = {"array at work": counters.array_cycles} | {
-            title: report[name] for title, name in _WAITS.items()}
+        spent: dict[str, int] = {title: getattr(counters, name) for title, name in _SPENT.items()}
+        spent["idle"] = counters.cycles - sum(spent.values())
         for title, cycles in spent.items():
             table.add_row(title, f"{cycles / counters.cycles:.1%}")
     table.add_row("read from DRAM", f"{report['dram_read_bytes'] / 1e6:.2f} MB")
@@ -154,8 +158,8 @@ def _keep(embedder: Embedder, sequences: Sequence[Sequence[int]], program: Progr
     if result.run.counters.cycles is not None:
         files.append(folder / "occupancy.png")
         occupancy.draw(files[-1], [(program.name, result.run)],
-                       f"MiniLM on {program.geometry.name}: {result.report['utilisation']:.1%} of "
-                       "the array's products are useful ones")
+                       f"MiniLM on {program.geometry.name}: utilisation "
+                       f"{result.report['utilisation']:.1%}")
     return files
 
 
