@@ -103,10 +103,8 @@ class QuantisedGraph:
         values = dict(inputs)
         for layer in self.layers:
             made = layer(*(values[name] for name in layer.inputs), geometry=preset(geometry))
-            if isinstance(layer, QuantisedNorm):
-                values |= dict(zip(layer.outputs, made, strict=True))
-            else:
-                values[layer.output] = made
+            names = layer.outputs if isinstance(layer, QuantisedNorm) else (layer.output,)
+            values |= dict(zip(names, made if isinstance(made, tuple) else (made,), strict=True))
         return values
 
     def integers(self, inputs: Mapping[str, ArrayLike],
@@ -303,7 +301,8 @@ def _norm(layer: Add | Norm, values: Mapping[str, Array], scales: dict[str, Scal
     kept = isinstance(layer, Add) and (
         layer.output in graph.outputs or any(reader is not following for reader in readers)
         or following is None)
-    x, o = [*(_wide(scales[name]) for name in layer.inputs), None][:2]
+    x, *others = (_wide(scales[name]) for name in layer.inputs)
+    o = others[0] if others else None
     least: dict[str, Array | float] = {}
     if kept:
         least[layer.output] = norm.least_sum(norm.value_step(x, o))
