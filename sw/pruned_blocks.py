@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -93,5 +94,6 @@ def _pruned(layer: Layer, sample: LayerTrace, level: str, geometry: Geometry) ->
         return Linear(compensate(linear.weight, left != 0, inputs), linear.bias)
 
     sources = {part: sample.hidden for part in _PARTS} | {"output": sample.context}
-    return replace(layer, **{part: prune(getattr(layer, part), inputs)
-                             for part, inputs in sources.items()})
+    parts: dict[str, Any] = {part: prune(getattr(layer, part), inputs)
+                             for part, inputs in sources.items()}
+    return replace(layer, **parts)
