@@ -47,8 +47,12 @@ lint: $(STAMP)  ## check style and types
 	$(PYTHON) -W ignore -c 'import setuptools; setuptools.setup()' -q build --build-lib build/lint
 	$(PYTHON) -m mypy
 
-bench: $(STAMP)  ## measure the benchmarks of docs/benchmarks.md
+bench: $(STAMP)  ## measure what the tables of docs/benchmarks.md show, which takes long
 	$(VENV)/bin/heddle bench all
+	$(VENV)/bin/heddle bench sparse
+	$(VENV)/bin/heddle bench pruned
+	$(VENV)/bin/heddle bench transformer-base
+	$(VENV)/bin/heddle bench minilm
 
 # On Linux the registry's PyTorch brings the CUDA libraries. A build for the CPU that is installed in
 # the environment before, from wherever there is one, is kept.

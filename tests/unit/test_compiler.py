@@ -251,7 +251,8 @@ def test_linear():
     assert report["dram_write_bytes"] == 9 * 5 * 16
     assert report["scratchpad_bytes"] <= TINY.scratchpad_bytes
     assert [name for name in report if report[name] is None] == [
-        "cycles", "utilisation", "milliseconds", "gops"]
+        "cycles", "wait_dma", "wait_operands", "wait_drain", "wait_softmax", "utilisation",
+        "milliseconds", "gops"]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
