@@ -64,5 +64,9 @@ class MiniLM:
         sequences = self.tokens(sentences)
         output = self.encoder(sequences)
         ends = np.cumsum([len(sequence) for sequence in sequences])[:-1]
-        means = np.stack([rows.mean(axis=0) for rows in np.split(output, ends)])
+        return self.pool(np.split(output, ends))
+
+    def pool(self, outputs: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+        """Return the vectors of sentences from the encoder's output for each, a row a token."""
+        means = np.stack([rows.mean(axis=0) for rows in outputs])
         return means / np.linalg.norm(means, axis=1, keepdims=True)
