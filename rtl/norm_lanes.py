@@ -91,20 +91,18 @@ class NormLanes(wiring.Component):
         control = Signal(control_layout)
         self._tell(m, control)
         roots = self._root(m, control, pairs[0].sums)
+        x, o, result = self.row.x, self.row.o, Const(0, 0)
         for n, pair in enumerate(pairs):
             m.submodules[f"pair_{n}"] = place(pair, platform)
-            x, o = (self.row[name].word_select(n, 16) for name in ("x", "o"))
-            m.d.comb += [
-                pair.control.eq(control),
-                pair.roots.eq(roots),
-                pair.x.eq(delay(m, x, n, name=f"x_{n}")),
-                pair.o.eq(delay(m, o, n, name=f"o_{n}")),
-                self.result.word_select(n, 16).eq(
-                    delay(m, pair.result, self.pairs - 1 - n, name=f"result_{n}")),
-            ]
+            m.d.comb += [pair.control.eq(control), pair.roots.eq(roots),
+                         pair.x.eq(x[:16]), pair.o.eq(o[:16])]
+            # What is left of the row goes on, and so do the results so far.
             if n + 1 < self.pairs:
                 m.d.comb += Cat(pair.sums_next).eq(Cat(pairs[n + 1].sums))
+                x, o = delay(m, x[16:], name=f"x_{n}"), delay(m, o[16:], name=f"o_{n}")
+            result = Cat(delay(m, result, name=f"result_{n}") if n else result, pair.result)
             control, roots = pair.control_next, pair.roots_next
+        m.d.comb += self.result.eq(result)
         results = [self.valid & ~self.second & self.job.sum, self.valid & self.second]
         m.d.comb += self.stored.eq(Cat(
             delay(m, result, latency + self.pairs - 1, name=f"stored_{latency}", reset_less=False)

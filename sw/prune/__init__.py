@@ -1,5 +1,6 @@
 """Pruners: weights in, masks and smaller weights out. NumPy alone, no framework."""
 
+from .activations import compensate, saliency
 from .balanced import prune_balanced
 from .columns import Columns, Kept, prune_columns
 from .footprint import Footprint, footprint
@@ -16,6 +17,6 @@ from .ranking import first_order, magnitude
 from .transformer import prune_transformer
 
 __all__ = ["AttentionWeights", "Columns", "Footprint", "Kept", "PrunedAttention", "PrunedLayer",
-           "PrunedTransformer", "TransformerLayer", "first_order", "footprint", "inherit_nm",
-           "magnitude", "prune_balanced", "prune_columns", "prune_hierarchical", "prune_nm",
-           "prune_transformer"]
+           "PrunedTransformer", "TransformerLayer", "compensate", "first_order", "footprint",
+           "inherit_nm", "magnitude", "prune_balanced", "prune_columns", "prune_hierarchical", "prune_nm",
+           "prune_transformer", "saliency"]

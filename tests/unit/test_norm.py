@@ -203,6 +203,7 @@ def test_a_reset_in_mid_run_leaves_nothing_behind():
     (16, 512, {"norm": 1}, (4, 4)),
     (16, 512, {"norm": 1, "residual": 1}, (4, 4)),
     (16, 512, {"sum": 1, "residual": 1}, (4, 0)),
+    (32, 1024, {"norm": 1, "residual": 1, "sum": 1}, (4, 4)),  # as in zcu102
     (4, 64, {"norm": 1}, (3, 3)),                    # bound by the port: two words of parameters
     (4, 64, {"norm": 1, "residual": 1}, (4, 4)),
 ])

@@ -110,7 +110,7 @@ def test_the_drain_never_waits_and_the_rest_share_fairly():
 
     async def bench(ctx):
         ports = [port_of(dut, name).request for name in taken]
-        for cycle in range(160):
+        for cycle in range(256):
             for name, port in zip(taken, ports, strict=True):
                 ctx.set(port.valid, cycle % 16 in first.get(name, range(16)))
             _, _, *ready = await ctx.tick().sample(*(port.ready for port in ports))
@@ -119,10 +119,8 @@ def test_the_drain_never_waits_and_the_rest_share_fairly():
                 taken[name] += hit
 
     run_streams(dut, also=[bench])
-    assert [taken[name] for name in first] == [40, 10, 10, 10]
-    left = [taken[name] for name in ("fill", "store", "load", "norm")]
-    assert sum(left) == 90
-    assert max(left) - min(left) <= 1
+    assert taken == {"drain": 64, "params": 16, "lists.0": 16, "lists.1": 16, "fill": 36,
+                     "store": 36, "load": 36, "norm": 36}
 
 
 def test_refusals():
