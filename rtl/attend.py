@@ -39,7 +39,7 @@ class Attend(wiring.Component):
     tokens : :py:`Out(TokenPort())`
         Only taken from: the tokens to give travel with the last segment.
     blocked : :py:`Out(32)`
-        Tokens for which the next instruction waits.
+        Tokens for which the next instruction waits, or the values of an earlier one.
     scores : :py:`Out(stream.Signature(segment_layout(...)))`
         Segments whose totals go to the softmax; their context is filled in later.
     outputs : :py:`Out(stream.Signature(segment_layout(...)))`
@@ -90,7 +90,6 @@ class Attend(wiring.Component):
         # A run has a tile at least, so no more of them wait than there are slots.
         m.submodules.runs = runs = StreamFifo(scores.run.p.shape(), depth=self.slots)
         wiring.connect(m, wiring.flipped(self.i), scores.i)
-        wiring.connect(m, scores.tokens, wiring.flipped(self.tokens))
         wiring.connect(m, scores.run, runs.i)
         wiring.connect(m, runs.o, outputs.i)
         wiring.connect(m, scores.o, wiring.flipped(self.scores))
@@ -99,7 +98,10 @@ class Attend(wiring.Component):
             scores.released.eq(self.released),
             outputs.ready.eq(self.ready),
             outputs.emptied.eq(self.emptied),
-            self.blocked.eq(scores.blocked),
+            scores.tokens.available.eq(self.tokens.available),
+            outputs.tokens.available.eq(self.tokens.available),
+            self.tokens.take.eq(scores.tokens.take | outputs.tokens.take),
+            self.blocked.eq(scores.blocked | outputs.blocked),
             self.starved.eq(outputs.starved & ~scores.o.valid),
             self.full.eq(outputs.full),
             self.busy.eq(scores.busy | runs.level.any() | outputs.busy),

@@ -63,9 +63,11 @@ class DrainControl(wiring.Component):
     """Commands the array to drain tiles, each as soon as all that it takes is there.
 
     There are two paths from the array, to the softmax and to the lanes. Each takes its tiles in
-    order. Scores come first: tiles for the lanes take what they leave of the array's time, or wait
-    until the softmax has nothing to do. That is never for long, as scores need a place for their
-    probabilities.
+    order. With one row a cycle scores come first: tiles for the lanes take what they leave of the
+    array's time, or wait until the softmax has nothing to do. That is never for long, as scores
+    need a place for their probabilities. With two rows scores would leave no time, and outputs
+    wait until they hold up the array; so tiles for the lanes come first, and leave every other
+    time to the scores.
 
     Contexts of scores and of tiles with the route ``REQUANTISE`` are freed in order. So scores
     wait for all such tiles before them; and no such tile may come while there are scores.
@@ -155,14 +157,17 @@ class DrainControl(wiring.Component):
         lanes_gap = self._gap(m, "lanes", self.rows, go_tile)
 
         score_ready, tile_ready = Signal(), Signal()
+        precedes_tile = score_ready & (softmax_gap < self.rows // 2)
+        precedes_score: Value = Const(0)
+        if self.softmax_rows == 2:
+            precedes_tile, precedes_score = Const(0), tile_ready
         m.d.comb += [
             score_ready.eq(settled_score & (mask_there | ~score.tile.masked)
                            & ((end_gap == 0) | ~score.tile.end) & ~preceded),
             tile_ready.eq(settled_tile & Mux(factor, factors_there, channels_there)
                           & (lanes_gap == 0)),
-            go_score.eq(score_ready & (softmax_gap == 0) & (array_gap == 0)),
-            go_tile.eq(tile_ready & ~(score_ready & (softmax_gap < self.rows // 2))
-                       & (array_gap == 0)),
+            go_score.eq(score_ready & ~precedes_score & (softmax_gap == 0) & (array_gap == 0)),
+            go_tile.eq(tile_ready & ~precedes_tile & (array_gap == 0)),
         ]
         m.d.sync += [
             self.command.valid.eq(go_score | go_tile),

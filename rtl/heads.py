@@ -6,18 +6,22 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .isa import FORMATS, TOKENS, Opcode
+from .isa import FORMATS, TOKENS, Opcode, header_layout
 
 __all__ = ["HeadAddress", "run_layout"]
 
 
 def run_layout(pool_bits: int) -> data.StructLayout:
-    """What the second walk needs of an instruction: fields of ATTEND and the tokens to ``give``."""
+    """What the second walk needs of an instruction: fields of ATTEND, ``waits`` and ``give``.
+
+    Of the ``waits`` it takes those with ``each``; ``give`` are the tokens to give at its end.
+    """
     names = ("group", "jobs", "tiles", "blocks", "layout", "begin", "end")
     addresses = ("v", "v_stride", "v_block_stride", "v_head_stride",
                  "c", "c_stride", "c_part_stride", "c_head_stride")
     return data.StructLayout({name: FORMATS[Opcode.ATTEND][name][0] for name in names}
-                             | dict.fromkeys(addresses, pool_bits) | {"give": TOKENS})
+                             | dict.fromkeys(addresses, pool_bits)
+                             | {"waits": header_layout["waits"].shape, "give": TOKENS})
 
 
 class HeadAddress(wiring.Component):

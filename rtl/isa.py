@@ -237,7 +237,8 @@ FORMATS: dict[Opcode, dict[str, tuple[int, str]]] = {
 }
 """Fields of each operation, least significant first, after the header: width in bits and meaning.
 
-ATTEND waits before its first key tile and posts after its end, whether or not ``each``.
+ATTEND waits before its first scores, or if ``each`` before its first outputs, which are some tiles
+behind; and posts after its end. Counters of the two kinds of waits must be different.
 """
 
 

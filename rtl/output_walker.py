@@ -8,7 +8,9 @@ from amaranth.lib.wiring import In, Out
 
 from .drain import Route
 from .heads import HeadAddress, run_layout
+from .isa import TOKENS
 from .segment import segment_layout
+from .tokens import Gate, TokenPort
 
 __all__ = ["OutputWalker"]
 
@@ -24,6 +26,10 @@ class OutputWalker(wiring.Component):
     i : :py:`In(stream.Signature(run_layout(pool_bits)))`
     o : :py:`Out(stream.Signature(segment_layout(...)))`
         Segments.
+    tokens : :py:`Out(TokenPort())`
+        Only taken from: those of the waits with ``each``.
+    blocked : :py:`Out(32)`
+        Tokens for which the run waits.
     ready : :py:`In(1)`
         The probabilities of another tile may be read.
     emptied : :py:`In(1)`
@@ -48,6 +54,8 @@ class OutputWalker(wiring.Component):
         super().__init__({
             "i":       In(stream.Signature(run_layout(pool_bits))),
             "o":       Out(stream.Signature(self._segment)),
+            "tokens":  Out(TokenPort()),
+            "blocked": Out(TOKENS),
             "ready":   In(1),
             "emptied": In(1),
             "starved": Out(1),
@@ -58,7 +66,9 @@ class OutputWalker(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
+        m.submodules.gate = gate = Gate()
         m.submodules.values = values = HeadAddress(self.pool_bits)
+        wiring.connect(m, gate.tokens, wiring.flipped(self.tokens))
         run = Signal(run_layout(self.pool_bits))
         tile, c_head = Signal(self.pool_bits), Signal(self.pool_bits)
         jobs, tiles, blocks = Signal(16), Signal(16), Signal(8)
@@ -69,6 +79,7 @@ class OutputWalker(wiring.Component):
         available, held = Signal(range(self.slots + 1)), Signal(range(3))
         takes, opens, closes = Signal(), Signal(), Signal()
         m.d.comb += [
+            gate.header.waits.eq(run.waits), self.blocked.eq(gate.blocked),
             values.base.eq(run.v), values.stride.eq(run.v_head_stride),
             values.group.eq(run.group), opens.eq(run.begin & first),
         ]
@@ -98,8 +109,9 @@ class OutputWalker(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "START"
             with m.State("START"):
-                m.d.comb += values.start.eq(1)
-                m.next = "HEAD"
+                m.d.comb += [gate.request.eq(1), values.start.eq(1)]
+                with m.If(gate.granted):
+                    m.next = "HEAD"
             with m.State("HEAD"):
                 m.d.sync += [tile.eq(values.address), tiles.eq(run.tiles), first.eq(1)]
                 m.next = "TILE"

@@ -64,11 +64,13 @@ class ScoreWalker(wiring.Component):
         m.d.sync += used.eq(used + emitted - self.released)
         m.d.comb += [
             gate.header.eq(job.header), gate.first.eq(1), gate.last.eq(1),
+            *(taken.token.eq(Mux(wait.each, 0, wait.token))  # the others are for the second walk
+              for taken, wait in zip(gate.header.waits, job.header.waits, strict=True)),
             self.blocked.eq(gate.blocked),
             keys.base.eq(job.k), keys.stride.eq(job.k_head_stride), keys.group.eq(job.group),
             *(self.run.p[name].eq(job[name]) for name in self.run.p.shape().members
-              if name != "give"),
-            self.run.p.give.eq(gate.posts),
+              if name not in ("waits", "give")),
+            self.run.p.waits.eq(job.header.waits), self.run.p.give.eq(gate.posts),
             segment.a.eq(a), segment.b.eq(q), segment.steps.eq(job.steps), segment.fresh.eq(1),
             segment.drain.eq(1), segment.route.eq(Route.SOFTMAX), segment.masked.eq(job.masked),
             segment.channels.eq(mask), segment.begin.eq(job.begin & first),

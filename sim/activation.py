@@ -24,12 +24,19 @@ GATED = tuple(UNIT_BITS)
 """The activations whose output steps are powers of two."""
 
 _LARGEST_SHIFT = VALUE_BITS - INDICES.bit_length()  # with which the table ends before the value
-_COMPLEMENTS: dict[Activation, NDArray[np.int64]] = {
-    activation: np.array(complements(activation))
-    for activation in Activation if activation != Activation.NONE}
 
 
-def activate(value: NDArray[np.int64], gate_shift: NDArray[np.int64],
+def _gates(activation: Activation) -> NDArray[np.float64]:
+    """Return the gate of each index from the least one up."""
+    missing = np.array(complements(activation), np.float64)
+    return np.concatenate([missing[::-1], (1 << GATE_BITS) - missing])
+
+
+_GATES: dict[Activation, NDArray[np.float64]] = {
+    activation: _gates(activation) for activation in Activation if activation != Activation.NONE}
+
+
+def activate(value: ArrayLike, gate_shift: ArrayLike,
              activation: Activation) -> NDArray[np.int8]:
     """Return ``value · gate / 2^16``, ties up, within ±127.
 
@@ -38,20 +45,25 @@ def activate(value: NDArray[np.int64], gate_shift: NDArray[np.int64],
 
     Parameters
     ----------
-    value : array of int64
+    value : array of int, or of float64 with integers
         In 1/256 of an output step.
-    gate_shift : array of int64, which can be broadcast to the shape of ``value``
+    gate_shift : array of int, which can be broadcast to the shape of ``value``
     activation : :class:`~heddle.rtl.isa.Activation`
         Other than ``NONE``.
     """
+    value = np.asarray(value, np.float64)
     limit = 1 << VALUE_BITS - 1
-    within = np.clip(value, -limit, limit - 1)
-    index = np.clip(within >> gate_shift, -INDICES, INDICES - 1)
-    index = np.where(within == value, index, np.where(value < 0, -INDICES, INDICES - 1))
-    missing = _COMPLEMENTS[activation][index ^ (index >> 63)]
-    gate = np.where(index < 0, missing, (1 << GATE_BITS) - missing)
+    within = value.clip(-limit, limit - 1)
+    place = (within.astype(np.int32) >> np.asarray(gate_shift, np.int32)) + np.int32(INDICES)
+    beyond = within != value
+    if beyond.any():
+        place[beyond] = np.where(value[beyond] < 0, 0, 2 * INDICES - 1)
+    # A value of 20 bits times a gate of 9: exact, and so is what is added and the scaling.
+    within *= _GATES[activation].take(place, mode="clip")
     drop = FRACTION_BITS + GATE_BITS
-    return np.clip((within * gate + (1 << drop - 1)) >> drop, -127, 127).astype(np.int8)
+    within += 1 << drop - 1
+    within *= 0.5 ** drop
+    return np.floor(within, out=within).clip(-127, 127, out=within).astype(np.int8)
 
 
 def output_step(activation: Activation, gate_shift: ArrayLike) -> NDArray[np.float64]:

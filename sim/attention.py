@@ -3,8 +3,9 @@
 One lane, one query. A *job* is one head and one tile of queries; its scores come in tiles of
 ``rows`` keys, in any order. Each group of 8 keys is turned to probabilities relative to its own
 highest score, and a lane state carries what connects the tiles: a reference, to which all sums are
-relative, and the sum of the probabilities. Shapes are ``[keys, lanes]`` and ``[features, lanes]``;
-every function is vectorised over the lanes and gives the very bits of the hardware.
+relative, and the sum of the probabilities. Shapes are ``[..., keys, lanes]`` and
+``[..., features, lanes]``, where the leading axes are those of jobs or tiles; every function is
+vectorised and gives the very bits of the hardware.
 ``docs/numerics.md`` explains the choices and states the error bounds.
 """
 
@@ -31,7 +32,10 @@ __all__ = ["LaneState", "Scale", "accumulate", "accumulate_job", "attend_job", "
 _ENERGY_LIMIT = 1 << ENERGY_BITS - 1
 _FULL = 1 << TOTAL_BITS - 1
 _MULTIPLIER_BITS = factor_layout["multiplier"].width
-_POWERS = np.array(POWERS)
+_HIDDEN = 2 * _ENERGY_LIMIT  # the energy of a hidden key, too high for any level
+_OCTAVES = 8  # above its level a key has a probability
+_PROBABILITIES = np.append(  # of keys so many energy steps above their level
+    (np.array(POWERS, np.int32) >> 3 + np.arange(_OCTAVES)[:, np.newaxis]) + 1 >> 1, 0)
 _SHIFTS = (24, 20, 16, 12)
 
 Bools = NDArray[np.bool_]
@@ -77,8 +81,9 @@ def energies(scores: ArrayLike, scale: Scale) -> Ints:
     They are rounded down, so all are half a step too low on average. A softmax does not see what
     all have in common.
     """
-    energy = -scale.multiplier * np.asarray(scores, np.int64) >> scale.shift
-    return np.clip(energy, -_ENERGY_LIMIT, _ENERGY_LIMIT - 1)
+    # 17 bits times 32, scaled by a power of two: exact in double precision.
+    energy = np.floor(np.asarray(scores) * np.ldexp(-scale.multiplier, -scale.shift))
+    return energy.clip(-_ENERGY_LIMIT, _ENERGY_LIMIT - 1, out=energy).astype(np.int32)
 
 
 def tile_probabilities(energy: ArrayLike, visible: ArrayLike | None = None,
@@ -90,35 +95,33 @@ def tile_probabilities(energy: ArrayLike, visible: ArrayLike | None = None,
 
     Parameters
     ----------
-    energy : array of int, shape ``[rows, lanes]``
-    visible : array of bool, shape ``[rows, lanes]``, optional
+    energy : array of int, shape ``[..., rows, lanes]``
+    visible : array of bool, optional
+        Can be broadcast to this shape.
 
     Returns
     -------
-    probabilities : array of int64, shape ``[rows, lanes]``
-    levels : array of int64, shape ``[groups, lanes]``
+    probabilities : array of int, shape ``[..., rows, lanes]``
+    levels : array of int, shape ``[..., groups, lanes]``
         Without meaning where no key is visible.
-    seen : array of bool, shape ``[groups, lanes]``
+    seen : array of bool, shape ``[..., groups, lanes]``
         Whether any key of the group is visible.
     """
-    energy = _grouped(np.asarray(energy, np.int64))
-    visible = np.ones(energy.shape, bool) if visible is None else _grouped(np.asarray(visible))
-    levels = np.where(visible, energy, _ENERGY_LIMIT).min(1) >> FRACTION
-    octave = (energy >> FRACTION) - levels[:, np.newaxis]
-    half = _POWERS[energy & (1 << FRACTION) - 1] >> np.clip(octave, 0, 8) + 3
-    p = np.where(visible & (octave < 8), (half >> 1) + (half & 1), 0)
-    return p.reshape(-1, p.shape[-1]), levels, np.any(visible, axis=1)
+    energy = np.asarray(energy)
+    if visible is not None:
+        energy = np.where(visible, energy, _HIDDEN)
+    *others, rows, lanes = energy.shape
+    groups = energy.reshape(*others, -1, min(rows, GROUP), lanes)
+    least = groups.min(-2)
+    levels = np.minimum(least, _ENERGY_LIMIT - 1) >> FRACTION
+    above = groups - (levels << FRACTION)[..., np.newaxis, :]
+    return (_PROBABILITIES.take(above, mode="clip").reshape(energy.shape), levels,
+            least < _HIDDEN)
 
 
-def _grouped(values: NDArray) -> NDArray:
-    """Return ``[groups, keys, lanes]``."""
-    rows, lanes = values.shape
-    return values.reshape(-1, min(rows, GROUP), lanes)
-
-
-def round_shift(value: ArrayLike, shift: ArrayLike, up: Ints | int = 1, guard: int = GUARD) -> Ints:
+def round_shift(value: Ints, shift: Ints, up: Ints | int = 1, guard: int = GUARD) -> Ints:
     """Return ``value · 2^(guard - shift)``, to nearest with ties upwards, or down if not ``up``."""
-    halves = (np.asarray(value, np.int64) << guard + 1) >> np.asarray(shift, np.int64)
+    halves = (value << guard + 1) >> shift
     return (halves >> 1) + (halves & up)
 
 
@@ -146,8 +149,8 @@ class LaneState:
     """Tiles so far."""
 
     @classmethod
-    def start(cls, lanes: int) -> LaneState:
-        """Return the state at the begin of a job."""
+    def start(cls, *lanes: int) -> LaneState:
+        """Return the state at the begin of jobs with lanes in this shape."""
         return cls(np.zeros(lanes, np.int64), np.ones(lanes, bool), np.zeros(lanes, np.int64),
                    np.zeros(lanes, bool), np.zeros(lanes, bool))
 
@@ -156,30 +159,32 @@ class LaneState:
 
         Returns
         -------
-        shift : array of int64, shape ``[groups, lanes]``
+        shift : array of int, shape ``[..., groups, lanes]``
             How far the sums of a group are shifted down when they are added, see
             :func:`round_shift`.
-        code : array of int64, shape ``[lanes]``
+        code : array of int, shape ``[..., lanes]``
             How far the sums so far are shifted down before: by 8 bits each, or :data:`CLEAR`.
-        up : array of int64, shape ``[groups, lanes]``
+        up : array of int, shape ``[..., groups, lanes]``
             Whether the sums of the group are rounded to nearest, or down. Rounding ties upwards
             moves a sum that is shifted down by ``n`` bits by ``2^-(n+1)`` on average, so every
             ``2^n``-th tile is rounded down.
         """
-        visible = seen.any(0)
-        need = np.where(seen, levels, _ENERGY_LIMIT).min(0) // GRANULE
+        visible = seen.any(-2)
+        need = np.where(seen, levels, _ENERGY_LIMIT).min(-2) // GRANULE
         over = self.full & ~self.raised
         target = np.where(self.empty, need, np.minimum(self.reference - over, need))
         raises = np.where(self.empty, CLEAR, np.minimum(self.reference - target, CLEAR))
         code = np.where(visible, raises, 0)
-        shift = np.where(seen, np.minimum(levels - GRANULE * target, HIDDEN_SHIFT), HIDDEN_SHIFT)
+        above = levels - GRANULE * target[..., np.newaxis, :]
+        shift = np.where(seen, np.minimum(above, HIDDEN_SHIFT), HIDDEN_SHIFT)
         period = 1 << np.clip(shift - GUARD, 0, (1 << ZEROS_BITS) - 1)
         up = (period == 1) | ((self.tiles + 1) % period != 0)
 
-        sums = probabilities.reshape(*shift.shape[:1], -1, shift.shape[1]).sum(1)
+        *others, lanes = shift.shape
+        sums = probabilities.reshape(*others, -1, lanes).sum(-2)
         self.full = self.total >= _FULL
         self.total = _lowered(self.total, code) + round_shift(
-            sums, shift, guard=GUARD + SUM_FRACTION).sum(0)
+            sums, shift, guard=GUARD + SUM_FRACTION).sum(-2)
         self.raised = code > 0
         self.reference = np.where(visible, target, self.reference)
         self.empty = self.empty & ~visible
@@ -189,24 +194,26 @@ class LaneState:
 
 # -- sums of values --------------------------------------------------------------------------------
 
-def accumulate(acc: ArrayLike, probabilities: ArrayLike, values: ArrayLike, shift: Ints,
+def accumulate(acc: Ints, probabilities: Ints, values: NDArray[np.int8], shift: Ints,
                code: Ints, up: Ints, depth: int) -> Ints:
     """Return the accumulators after a tile: ``depth`` keys a step, each step rounded for itself.
 
     Parameters
     ----------
-    acc : array of int, shape ``[features, lanes]``
-    probabilities : array of int, shape ``[rows, lanes]``
-    values : array of int8, shape ``[rows, features]``
+    acc : array of int64, shape ``[..., features, lanes]``
+    probabilities : array of int, shape ``[..., rows, lanes]``
+    values : array of int8, shape ``[..., rows, features]``
     shift, code, up : array of int
         As :meth:`LaneState.add` returned them.
     """
-    p = np.asarray(probabilities, np.float32).reshape(-1, depth, np.shape(probabilities)[-1])
-    v = np.asarray(values, np.float32).reshape(p.shape[0], depth, -1)
-    products = (v.swapaxes(1, 2) @ p).astype(np.int64)  # sums below 2^24: exact
-    shift, up = (np.repeat(group, p.shape[0] // shift.shape[0], axis=0)[:, np.newaxis]
-                 for group in (shift, up))
-    return _lowered(np.asarray(acc, np.int64), code) + round_shift(products, shift, up).sum(0)
+    *others, rows, lanes = probabilities.shape
+    p = probabilities.reshape(*others, rows // depth, depth, lanes)
+    v = values.reshape(*others, rows // depth, depth, -1)
+    products = golden.matmul(v, p)  # 18 bits, so 32 hold them with the guard bits and one more
+    shifts, ups = (np.repeat(group.astype(np.int32), rows // depth // group.shape[-2], axis=-2)
+                   [..., np.newaxis, :] for group in (shift, up))
+    return (_lowered(acc, code[..., np.newaxis, :])
+            + round_shift(products, shifts, ups).sum(-3, dtype=np.int64))
 
 
 def factor(state: LaneState, gain: int, gain_shift: int) -> tuple[Ints, Ints]:
@@ -234,17 +241,17 @@ def factor(state: LaneState, gain: int, gain_shift: int) -> tuple[Ints, Ints]:
     return np.where(state.empty, 0, quotient >> e), np.where(state.empty, 0, shift)
 
 
-def output(acc: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[np.int8]:
+def output(acc: Ints, multiplier: Ints, shift: Ints) -> NDArray[np.int8]:
     """Return the outputs: ``acc / 32 · multiplier / 2^(shift+1)``, as the lanes requantise.
 
     Parameters
     ----------
-    acc : array of int, shape ``[features, lanes]``
-    multiplier, shift : array of int, shape ``[lanes]``
+    acc : array of int64, shape ``[..., features, lanes]``
+    multiplier, shift : array of int, shape ``[..., lanes]``
     """
-    reduced = (np.asarray(acc, np.int64) + FACTOR_ROUND) >> FACTOR_SHIFT
-    zero = np.zeros_like(np.asarray(multiplier))
-    return golden.requantise(reduced.T, zero, multiplier, shift).T
+    reduced = (acc + FACTOR_ROUND) >> FACTOR_SHIFT
+    return golden.requantise(reduced.swapaxes(-1, -2), np.zeros_like(multiplier), multiplier,
+                             shift).swapaxes(-1, -2)
 
 
 # -- whole jobs ------------------------------------------------------------------------------------

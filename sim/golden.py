@@ -33,19 +33,26 @@ def matmul(a: ArrayLike, b: ArrayLike) -> NDArray[np.int32]:
 
     Parameters
     ----------
-    a : array of int8, shape ``[K, outputs]``
-    b : array of int8, shape ``[K, tokens]``
+    a : array of int8, shape ``[..., K, outputs]``
+    b : array of int8, shape ``[..., K, tokens]``
+        Either may be float32 with such integers. Leading axes are broadcast.
 
     Returns
     -------
-    array of int32, shape ``[outputs, tokens]``
+    array of int32, shape ``[..., outputs, tokens]``
     """
-    a, b = np.asarray(a, np.int8), np.asarray(b, np.int8)
-    total = np.zeros((a.shape[1], b.shape[1]), np.int32)
-    for k in range(0, a.shape[0], _EXACT_PRODUCTS):
+    a, b = _singles(a).swapaxes(-1, -2), _singles(b)
+    total = (a[..., :_EXACT_PRODUCTS] @ b[..., :_EXACT_PRODUCTS, :]).astype(np.int32)
+    for k in range(_EXACT_PRODUCTS, a.shape[-1], _EXACT_PRODUCTS):
         part = slice(k, k + _EXACT_PRODUCTS)
-        total += (a[part].T.astype(np.float32) @ b[part].astype(np.float32)).astype(np.int32)
+        total += (a[..., part] @ b[..., part, :]).astype(np.int32)
     return total
+
+
+def _singles(matrix: ArrayLike) -> NDArray[np.float32]:
+    """Return int8 as float32; what is that already, as it is."""
+    matrix = np.asarray(matrix)
+    return matrix if matrix.dtype == np.float32 else matrix.astype(np.int8).astype(np.float32)
 
 
 def requantise(acc: ArrayLike, bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike,
@@ -66,14 +73,23 @@ def requantise(acc: ArrayLike, bias: ArrayLike, multiplier: ArrayLike, shift: Ar
     -------
     array of int8, shape ``[..., outputs, tokens]``
     """
-    bias, multiplier, shift, gate_shift = (np.asarray(p, np.int64)[..., np.newaxis]
-                                           for p in (bias, multiplier, shift, gate_shift))
+    # Every number here is an integer times a power of two that double precision holds: the sum has
+    # 27 bits, the product 43, so product + 2^shift is exact up to a shift of 52. Beyond, the
+    # product is less than 2^-9 of the half that is added, and the result 0 however it is rounded.
+    bias, multiplier, shift = (np.asarray(p, np.float64)[..., np.newaxis]
+                               for p in (bias, multiplier, shift))
     limit = 1 << (SUM_BITS - 1)
-    product = np.clip(np.asarray(acc, np.int64) + bias, -limit, limit - 1) * multiplier
-    halves = (product - (product < 0)) >> shift
+    value = np.add(acc, bias, dtype=np.float64)
+    value.clip(-limit, limit - 1, out=value)
+    value *= multiplier
     if activation != Activation.NONE:
-        return activate(halves, gate_shift, activation)
-    return np.clip((halves + 1) >> 1, -127, 127).astype(np.int8)
+        value -= value < 0
+        value *= np.exp2(-shift)
+        return activate(np.floor(value, out=value), np.asarray(gate_shift)[..., np.newaxis],
+                        activation)
+    value *= np.exp2(-1 - shift)
+    value += np.copysign(0.5, value)
+    return value.clip(-127, 127, out=value).astype(np.int8)  # towards zero
 
 
 def quantise_scale(scale: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -302,8 +318,8 @@ def unpack_list(words: NDArray[np.uint8], steps: int, rows: int, depth: int, sel
     return np.cumsum(gaps, axis=0), selectors
 
 
-def visited(a: NDArray[np.int8], b: NDArray[np.int8], addresses: NDArray[np.int64],
-            selectors: NDArray[np.int64]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+def visited(a: NDArray[np.int8], b: NDArray, addresses: NDArray[np.int64],
+            selectors: NDArray[np.int64]) -> tuple[NDArray[np.int8], NDArray]:
     """Return the operands of the :func:`matmul` that a block with a list stands for.
 
     A weight takes part for its own candidate of what its slot visits, and is 0 for the others.
@@ -311,13 +327,13 @@ def visited(a: NDArray[np.int8], b: NDArray[np.int8], addresses: NDArray[np.int6
     Parameters
     ----------
     a : array of int8, shape ``[steps, depth, rows]``
-    b : array of int8, shape ``[tiles, addresses, candidates, depth, lanes]``
+    b : array of int8 or float32, shape ``[tiles, addresses, candidates, depth, lanes]``
     addresses, selectors : arrays of int, as of :func:`unpack_list`
 
     Returns
     -------
     a : array of int8, shape ``[steps·depth·candidates, rows]``
-    b : array of int8, shape ``[steps·depth·candidates, tiles·lanes]``
+    b : array of the same type, shape ``[steps·depth·candidates, tiles·lanes]``
     """
     tiles, _, candidates, depth, lanes = b.shape
     mine = selectors[:, :, np.newaxis] == np.arange(candidates)[:, np.newaxis]

@@ -1,6 +1,6 @@
 """The bit-exact NumPy model of NORM: residual sum, and normalisation of each token.
 
-Shapes are ``[features, tokens]``; every function is vectorised and gives the very bits of the
+Shapes are ``[..., features, tokens]``; every function is vectorised and gives the very bits of the
 hardware. ``docs/numerics.md`` explains the choices and states the error bounds.
 """
 
@@ -101,7 +101,7 @@ def values(x: ArrayLike, o: ArrayLike | None, scales: NormScales) -> Ints:
 
     Parameters
     ----------
-    x, o : array of int8, shape ``[features, tokens]``
+    x, o : array of int8, shape ``[..., features, tokens]``
     """
     y = np.asarray(x, np.int64) * scales.x[:, np.newaxis] + (1 << VALUE_SHIFT - 1)
     if o is not None:
@@ -168,13 +168,13 @@ def normalise(y: Ints, scales: NormScales, *, rms: bool | int = False) -> NDArra
 
     Parameters
     ----------
-    y : array of int, shape ``[features, tokens]``
+    y : array of int, shape ``[..., features, tokens]``
         Values, which are 0 for features that do not count.
     rms : bool
         Take the mean for 0.
     """
-    mean, mantissa, shift = lane_root(y.sum(axis=0), (y * y).sum(axis=0), scales.features,
-                                      scales.epsilon, rms=rms)
+    mean, mantissa, shift = (value[..., np.newaxis, :] for value in lane_root(
+        y.sum(axis=-2), (y * y).sum(axis=-2), scales.features, scales.epsilon, rms=rms))
     z = ((y << MEAN_FRACTION) - mean) * mantissa >> shift
     bias = scales.bias[:, np.newaxis] + (1 << GAIN_FRACTION - 1) << BIAS_SHIFT
     product = (2 * z + 1) * scales.gain[:, np.newaxis] + bias

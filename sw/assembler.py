@@ -63,6 +63,8 @@ class Instruction:
     fields: dict[str, int] = field(default_factory=dict)
     waits: tuple[Token, ...] = ()
     posts: tuple[Token, ...] = ()
+    layer: str = field(default="", compare=False)
+    """Name of the layer to which it belongs, if that is known; it is not encoded."""
 
     def __post_init__(self) -> None:
         known = FORMATS[self.opcode]
@@ -108,6 +110,9 @@ class Instruction:
 
 # -- bytes -----------------------------------------------------------------------------------------
 
+_OPCODES = {int(opcode): opcode for opcode in Opcode}
+
+
 @functools.cache
 def _places(opcode: Opcode) -> Mapping[str, tuple[int, int]]:
     """Bit offset and width of each field, of ``opcode``, and of ``waits[n]`` and ``posts[n]``."""
@@ -149,10 +154,10 @@ def decode(data: bytes | NDArray[np.uint8]) -> Instruction:
         raise ValueError(f"An instruction must have {INSTRUCTION_BYTES} bytes, not {len(data)}")
     bits = int.from_bytes(data, "little")
     number = bits & (1 << header_layout["opcode"].width) - 1
-    if number not in set(Opcode):
+    if number not in _OPCODES:
         raise ValueError(f"Opcode must be one of {', '.join(f'{o} ({o.name})' for o in Opcode)}, "
                          f"not {number}")
-    opcode = Opcode(number)  # type: ignore[call-arg]
+    opcode = _OPCODES[number]
     values = {name: bits >> offset & (1 << width) - 1
               for name, (offset, width) in _places(opcode).items()}
     for name in ("reserved", "unused"):

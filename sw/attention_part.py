@@ -1,4 +1,4 @@
-"""The instructions of a part of attention: a tile of queries of some heads, and some key tiles."""
+"""The instructions of a part of attention: some jobs, and some key tiles."""
 
 from __future__ import annotations
 
@@ -72,73 +72,104 @@ class Operands:
 
 @dataclass(frozen=True)
 class AttentionPart:
-    """Makes the instructions for some heads and a tile of queries; addresses are in words."""
+    """Makes the instructions for some jobs; addresses are in words.
+
+    A job is a tile of queries of a head. Those of a part are several heads of one tile, or several
+    tiles of one head.
+    """
 
     geometry: Geometry
     layer: QuantisedAttention
     sizes: Sizes
     operands: Operands
     heads: range
-    tile: int
+    tiles: range
+
+    @property
+    def jobs(self) -> int:
+        """Jobs, numbered from 0."""
+        return len(self.heads) * len(self.tiles)
+
+    def head(self, job: int) -> int:
+        """Return the head of a job."""
+        return self.heads[job // len(self.tiles)]
+
+    @staticmethod
+    def packed(start: int, words: int) -> Matrix:
+        """Return where the queries or outputs of the jobs lie if they follow each other."""
+        return Matrix(start, words)
+
+    def among(self, tensor: Matrix, words: int) -> Matrix:
+        """Return where those of the jobs lie in a tensor, whose parts are tiles of all heads, of so
+        many words each."""
+        stride = tensor.stride if len(self.tiles) > 1 else words
+        return Matrix(tensor[self.tiles.start] + self.heads.start * words, stride)
 
     def load_queries(self, pool: int) -> Instruction:
-        """Load the queries."""
+        """Load the queries, so that they follow each other."""
         assert self.operands.q_dram
-        words = self.sizes.query_words
-        return load_words(self.geometry, self.operands.q_dram[self.tile] + self.heads.start * words,
-                          pool, len(self.heads) * words)
+        dram = self.among(self.operands.q_dram, self.sizes.query_words)
+        words = len(self.heads) * self.sizes.query_words
+        return load_words(self.geometry, dram.start, pool, words, rows=len(self.tiles),
+                          stride=dram.stride, pool_stride=words)
 
-    def load_keys(self, head: int, tiles: range, k: int, v: int, block: int) -> list[Instruction]:
-        """Load tiles of a head of keys, and of its values, whose blocks are ``block`` apart."""
-        sizes, o, steps = self.sizes, self.operands, self.geometry.tile_steps
-        assert o.k_dram
-        assert o.v_dram
-        return [load_words(self.geometry, o.k_dram[tiles.start] + head * sizes.key_words, k,
-                           sizes.key_words, rows=len(tiles), stride=o.k_dram.stride,
-                           pool_stride=sizes.key_words),
-                load_words(self.geometry, o.v_dram[head * sizes.blocks] + tiles.start * steps, v,
-                           len(tiles) * steps, rows=sizes.blocks, stride=o.v_dram.stride,
-                           pool_stride=block)]
+    def load_keys(self, head: int, tiles: range, k: int) -> Instruction:
+        """Load tiles of a head of keys."""
+        dram, words = self.operands.k_dram, self.sizes.key_words
+        assert dram
+        return load_words(self.geometry, dram[tiles.start] + head * words, k, words,
+                          rows=len(tiles), stride=dram.stride, pool_stride=words)
+
+    def load_values(self, head: int, tiles: range, v: int, block: int) -> Instruction:
+        """Load tiles of a head of values, whose blocks are ``block`` words apart."""
+        dram, steps = self.operands.v_dram, self.geometry.tile_steps
+        assert dram
+        return load_words(self.geometry, dram[head * self.sizes.blocks] + tiles.start * steps, v,
+                          len(tiles) * steps, rows=self.sizes.blocks, stride=dram.stride,
+                          pool_stride=block)
 
     def load_masks(self, number: int, pool: int, count: int) -> Instruction:
         """Load some masks, from one on."""
         return load_words(self.geometry, self.operands.masks + number, pool, count)
 
-    def fill(self, pool: int, operand: int) -> Instruction:
-        """Copy the queries to the operand buffer."""
+    def fill(self, q: Matrix, operand: int) -> Instruction:
+        """Copy the queries of the jobs to the operand buffer."""
         return Instruction(Opcode.FILL, {
-            "pool": pool, "pool_stride": self.sizes.query_words, "operand": operand,
-            "stride": self.sizes.stride, "count": len(self.heads), "steps": self.sizes.steps})
+            "pool": q.start, "pool_stride": q.stride, "operand": operand,
+            "stride": self.sizes.stride, "count": self.jobs, "steps": self.sizes.steps})
 
-    def attend(self, head: int, keys: dict[str, int], operand: int, c: int) -> Instruction:
-        """Let a head, or several from it on, attend to some keys.
+    def attend(self, job: int, keys: dict[str, int], operand: int, c: Matrix) -> Instruction:
+        """Let a job, or several from it on, attend to some keys.
 
         Parameters
         ----------
-        head : :class:`int`
+        job : :class:`int`
         keys : dict of str to int
-            Fields of the instruction that say which keys these are, and for how many heads.
-        operand, c : :class:`int`
-            Where the queries of all heads start, and their outputs.
+            Fields of the instruction that say which keys these are, and for how many jobs.
+        operand : :class:`int`
+            Where the queries of all jobs start.
+        c : :class:`~heddle.part.Matrix`
+            Where the outputs of the jobs lie.
         """
-        sizes, layer, number = self.sizes, self.layer, head - self.heads.start
+        sizes, layer = self.sizes, self.layer
         return Instruction(Opcode.ATTEND, keys | {
-            "q": operand + number * sizes.stride, "q_head_stride": sizes.stride,
-            "group": layer.layer.group, "steps": sizes.steps, "blocks": sizes.blocks,
-            "c": c + number * sizes.out_words, "c_stride": self.geometry.tile_words,
-            "c_head_stride": sizes.out_words, "layout": Layout.VECTORS,
-            "multiplier": layer.score.multiplier, "shift": (layer.score.shift - 12) // 4,
-            "gain": layer.gain, "gain_shift": layer.gain_shift})
+            "q": operand + job * sizes.stride, "q_head_stride": sizes.stride,
+            "group": len(self.tiles) if len(self.tiles) > 1 else layer.layer.group,
+            "steps": sizes.steps, "blocks": sizes.blocks,
+            "c": c[job], "c_stride": self.geometry.tile_words, "c_head_stride": c.stride,
+            "layout": Layout.VECTORS, "multiplier": layer.score.multiplier,
+            "shift": (layer.score.shift - 12) // 4, "gain": layer.gain,
+            "gain_shift": layer.gain_shift})
 
-    def clear(self, c: int) -> Instruction:
+    def clear(self, c: Matrix) -> Instruction:
         """Load zeros as the outputs of queries that see nothing."""
-        words = self.sizes.out_words
-        return load_words(self.geometry, self.operands.zeros, c, words, rows=len(self.heads),
-                          pool_stride=words)
+        return load_words(self.geometry, self.operands.zeros, c.start, self.sizes.out_words,
+                          rows=self.jobs, pool_stride=c.stride)
 
-    def store(self, c: int) -> Instruction:
+    def store(self, c: Matrix) -> Instruction:
         """Store the outputs."""
         assert self.operands.c_dram
-        words = self.sizes.out_words
-        dram = self.operands.c_dram[self.tile] + self.heads.start * words
-        return store_words(self.geometry, dram, c, len(self.heads) * words)
+        dram = self.among(self.operands.c_dram, self.sizes.out_words)
+        return store_words(self.geometry, dram.start, c.start,
+                           len(self.heads) * self.sizes.out_words, rows=len(self.tiles),
+                           stride=dram.stride, pool_stride=c.stride)

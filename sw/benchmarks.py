@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +12,18 @@ from numpy.typing import NDArray
 
 from . import api
 from .compiler import lower
-from .device import Device, Rtl
+from .device import Device, Rtl, open_device
+from .embedding import SENTENCES, Embedder
 from .graph import Graph
+from .models import MiniLM
 from .models.transformer_base import random_inputs, random_layers, transformer_graph
 from .prune import prune_transformer
 from .quantise import quantise
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
 
-__all__ = ["CASES", "Case", "attention", "block", "gemm", "measure", "pattern_arguments",
-           "transformer_base"]
+__all__ = ["CASES", "Case", "attention", "block", "gemm", "measure", "minilm", "pattern_arguments",
+           "text", "transformer_base"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,50 @@ def transformer_base(sparsity: float, tokens: int, *, geometry: str | Geometry =
     quantised = quantise(graph, inputs)
     report = api.run(lower(quantised, geometry), inputs, device=device, quantised=quantised).report
     return report | {"sparsity": sparsity, "operations": pruned.operations(tokens)}
+
+
+def minilm(tokens: int, *, geometry: str | Geometry = "zcu102", device: str | Device = "rtl",
+           layers: int = 6) -> dict[str, Any]:
+    """Run MiniLM on so many tokens as one program, and return its report.
+
+    Every operation of every layer is in it, and every weight is fetched from DRAM; embedding the
+    tokens and the mean of the output are the host's. The report also has ``sequences``, how many
+    there are, and ``cosine``, the least one between an embedding and that in floating point.
+
+    Parameters
+    ----------
+    tokens : :class:`int`
+        See :func:`text`.
+    layers : :class:`int`
+        How many of the layers run.
+    """
+    embedder = Embedder(open_device(device, preset(geometry)), layers=layers, limit=tokens)
+    embeddings = embedder(text(embedder.model, tokens), compare=True)
+    [result] = embeddings.results
+    return result.report | {"sequences": len(embeddings.lengths),
+                            "cosine": float(embeddings.cosines.min())}
+
+
+def text(model: MiniLM, tokens: int) -> list[list[int]]:
+    """Return exactly so many tokens as few sequences, as long as each other but for one token.
+
+    They are the sentences of the demonstration one after another, again and again; each sequence
+    has the marks of its start and its end.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 3 tokens.
+    """
+    if tokens < 3:
+        raise ValueError("A text must have at least 3 tokens, two of which are marks, not "
+                         f"{tokens}")
+    sentences = model.tokens(SENTENCES)
+    start, end = sentences[0][0], sentences[0][-1]
+    words = itertools.cycle([token for sentence in sentences for token in sentence[1:-1]])
+    number = -(-tokens // model.limit)
+    return [[start, *itertools.islice(words, (tokens + n) // number - 2), end]
+            for n in range(number)]
 
 
 def measure(cases: tuple[Case, ...] = CASES) -> Iterator[tuple[str, ...]]:

@@ -65,12 +65,37 @@ def main(traceback: bool) -> None:
 @click.option("--layers", type=click.IntRange(1, 6), default=6, show_default=True,
               help="Encoder layers to run.")
 @click.option("--output", type=_FOLDER, default=Path("build/demo"), show_default=True,
-              help="Folder for the report and the pictures.")
+              help="Folder for the report, the trace and the pictures.")
 def demo(geometry: str, device: str, layers: int, output: Path) -> None:
-    """Run the attention of a pretrained sentence encoder, and compare every bit."""
+    """Embed sentences with the whole of a pretrained encoder, and compare every bit."""
     from .demo import demonstrate
 
     demonstrate(_console, geometry=PRESETS[geometry], device=device, layers=layers, folder=output)
+
+
+@main.command()
+@click.argument("texts", nargs=-1, required=True)
+@_geometry
+@_device
+@_json
+def embed(texts: tuple[str, ...], geometry: str, device: str, file: Path | None) -> None:
+    """Embed any texts with a pretrained encoder, and show how similar they are."""
+    from .demo import show
+    from .device import open_device
+    from .embedding import Embedder
+
+    with _running(geometry, device) as status:
+        embedder = Embedder(open_device(device, PRESETS[geometry]))
+        embeddings = embedder(embedder.model.tokens(texts), progress=lambda cycles: status.update(
+            f"{cycles:,} cycles of a program have run"))
+    show(_console, texts, embeddings)
+    reports: list[dict[str, Any]] = [result.report for result in embeddings.results]
+    if device == "rtl":
+        _say(f"{sum(report['cycles'] for report in reports):,} cycles, "
+             f"{sum(report['milliseconds'] for report in reports):.3f} ms at the assumed "
+             f"{reports[0]['clock_mhz_assumed']} MHz; equal to the golden model in every bit")
+    if file is not None:
+        file.write_text(json.dumps({"texts": texts} | embeddings.as_dict(), indent=2) + "\n")
 
 
 @main.group()
@@ -166,6 +191,17 @@ def sparse(tokens: int, size: int, device: str) -> None:
 
 
 @bench.command()
+@click.option("--layers", type=click.IntRange(1, 6), default=6, show_default=True,
+              help="Encoder layers to run.")
+@_device
+def pruned(layers: int, device: str) -> None:
+    """Run the attention blocks of MiniLM, pruned to several levels, and print the table."""
+    from .pruned_blocks import COLUMNS, measure
+
+    _table(COLUMNS, 2, measure(layers=layers, device=device))
+
+
+@bench.command()
 @click.option("--size", type=click.IntRange(1), default=1024, show_default=True,
               help="Outputs and inputs of the weight.")
 def formats(size: int) -> None:
@@ -173,6 +209,21 @@ def formats(size: int) -> None:
     from .sparse import STORAGE_COLUMNS, storage
 
     _table(STORAGE_COLUMNS, 2, storage(size=size))
+
+
+@bench.command()
+@click.option("--tokens", type=click.IntRange(3), default=128, show_default=True,
+              help="Tokens of text; more than 256 are several sequences.")
+@_geometry
+@_device
+@_json
+def minilm(tokens: int, geometry: str, device: str, file: Path | None) -> None:
+    """Run all layers of a pretrained sentence encoder as one program."""
+    from .benchmarks import minilm as measure
+
+    with _running(geometry, device):
+        report = measure(tokens, geometry=geometry, device=device)
+    _report(report, file)
 
 
 @bench.command("transformer-base")
@@ -300,6 +351,18 @@ def run(program: Path, source: Path, target: Path, device: str, file: Path | Non
 
 
 @main.command()
+@click.argument("program", type=_FOUND)
+@click.option("--output", type=_FILE, required=True, help="JSON file for Perfetto or Chrome.")
+def trace(program: Path, output: Path) -> None:
+    """Write when each instruction of a program file is expected to run."""
+    from .program import Program
+    from .trace import write
+
+    write(output, Program.load(program))
+    _say(f"{output}: {output.stat().st_size:,} bytes; open it with https://ui.perfetto.dev")
+
+
+@main.command()
 @_geometry
 @click.option("--technology", type=click.Choice(["generic", "xilinx"]), default="generic",
               show_default=True, help="Plain RTL, or explicit UltraScale+ primitives.")
@@ -312,6 +375,19 @@ def verilog(geometry: str, technology: str, output: Path) -> None:
         files = export(PRESETS[geometry], output, technology=technology)
     for file in files:
         _say(f"{file}: {file.stat().st_size:,} bytes")
+
+
+@main.command()
+@click.option("--block", required=True, help="What to synthesise: softmax.")
+@_geometry
+@_json
+def synth(block: str, geometry: str, file: Path | None) -> None:
+    """Count what a block takes of an UltraScale+ FPGA, with Yosys."""
+    from .boards.synth import synthesise
+
+    with _console.status(f"Synthesising the {block} of {geometry}"):
+        report = synthesise(block, PRESETS[geometry])
+    _report(report, file)
 
 
 @main.command()

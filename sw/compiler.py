@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .allocator import Pool, Region
-from .assembler import encode
+from .assembler import Instruction, encode
 from .attend import Attending
 from .attention_part import Operands, Sizes
 from .constants import mask_words, pack_weight, weight_words
@@ -18,7 +18,7 @@ from .hazards import synchronise
 from .integer import QuantisedAttention, QuantisedLinear, QuantisedNorm
 from .layers import Attention, Linear
 from .norm_part import NormPart, Stream
-from .order import advance_loads
+from .order import advance_loads, work
 from .part import Matrix, load_words
 from .program import Program, Slot
 from .quantise import Activations, QuantisedGraph, quantise
@@ -58,6 +58,12 @@ def compile(graph: Graph, calibration: Mapping[str, ArrayLike], geometry: str | 
 def lower(quantised: QuantisedGraph, geometry: Geometry) -> Program:
     """Compile a graph that is quantised already; see :func:`compile`."""
     return _Lowering(quantised, geometry).program()
+
+
+def _assign(instructions: Sequence[Instruction], layer: str) -> None:
+    """Note the layer of the instructions that have none yet."""
+    for instruction in instructions:
+        instruction.layer = instruction.layer or layer
 
 
 class _Image:
@@ -102,6 +108,8 @@ class _Lowering:
         self.weights = {layer.name: pack_weight(layer, sources[layer.name], self.forms[layer.input],
                                                 self.forms[layer.output], geometry)
                         for layer in quantised.layers if isinstance(layer, QuantisedLinear)}
+        self._held: list[Region] = []
+        """What the tiles that the schedule has deferred use."""
         self.constants: dict[str, int] = {}
         """Words where the weights of each layer of products, the masks of each layer of attention
         and the parameters of each norm start in DRAM."""
@@ -114,14 +122,25 @@ class _Lowering:
             parts = self.forms[name].parts(self.graph.tensors[name].tokens, g)
             self.dram[name] = self.image.matrix(*parts)
         layers = self.quantised.layers
+        names = [layer.name for layer in layers]
         for number, layer in enumerate(layers):
             later = {name for following in layers[number + 1:] for name in following.inputs}
+            held, self._held = self._held, []
+            [source, *_] = layer.inputs
+            if not (isinstance(layer, QuantisedLinear) and source in self.resident
+                    and source in self.schedule.deferred):
+                self.schedule.settle()
             if isinstance(layer, QuantisedAttention):
                 self._attend(layer, later)
             elif isinstance(layer, QuantisedNorm):
                 self._normalise(layer, later)
             else:
                 self._multiply(layer, later)
+                self.schedule.settle()
+            _assign(self.schedule.program, layer.name)
+            for region in held:
+                self.pool.release(region)
+        self.schedule.settle()
         synchronise(self.schedule.program, g, self.schedule.after)
         program = advance_loads(self.schedule.program, g)
         text = b"".join(encode(instruction) for instruction in program)
@@ -146,6 +165,8 @@ class _Lowering:
             weight_bytes=sum(weight.size for weight in self.weights.values()),
             weight_bytes_dense=sum(layer.weight.size for layer in self.graph.linear_layers),
             scratchpad_bytes=self.pool.peak * g.word_bytes,
+            layers=names,
+            layer=np.array([names.index(instruction.layer) for instruction in program], np.uint16),
         )
 
     def _form(self, name: str) -> Form:
@@ -235,6 +256,14 @@ class _Lowering:
                   self.pool).add()
         self._release(layer.inputs, later)
 
+    def _passing(self, name: str) -> int:
+        """Return the cycles in which a tile of a tensor is added and normalised, if it is."""
+        layer = next((each for each in self.quantised.layers if name in each.inputs), None)
+        if not isinstance(layer, QuantisedNorm):
+            return 0
+        _, words = self._tiles(layer)
+        return work(NormPart(self.geometry, layer, words, 0, {}).instruction({}), self.geometry)
+
     def _tiles(self, layer: QuantisedNorm) -> tuple[int, int]:
         """Return the tiles of the tensors of a norm, and the words of each."""
         for name in layer.inputs:
@@ -267,11 +296,12 @@ class _Lowering:
         part = NormPart(g, layer, words, params.start, streams)
         self.schedule.program.append(load_words(g, self.constants[layer.name], params.start,
                                                 length))
-        for tile in range(tiles):
-            self.schedule.program += part.tile(tile)
-        for region in (params, *places):
-            self.pool.release(region)
-        self._release(layer.inputs, later)
+        name = layer.outputs[-1]
+        self.schedule.deferred[name] = [part.tile(tile) for tile in range(tiles)]
+        for instructions in self.schedule.deferred[name]:
+            _assign(instructions, name)
+        self._held = [params, *places, *(self.resident.pop(source)[0] for source in layer.inputs
+                                         if source in self.resident and source not in later)]
 
     def _stream(self, layer: QuantisedNorm, tiles: int, words: int, stay: set[str],
                 ) -> tuple[list[Region], dict[str, Matrix]] | None:
@@ -367,5 +397,6 @@ class _Lowering:
             c = Matrix(start + w.ring * w.stride, tiling.chunk * tiling.group * product.tile_words,
                        ring=tiling.c_buffers)
         self.schedule.multiply(layer.input, layer.output, product, tiling, Buffers(
-            x_dram, x, self.constants[layer.name], w, self.dram.get(layer.output), c))
+            x_dram, x, self.constants[layer.name], w, self.dram.get(layer.output), c,
+            self._passing(layer.output)))
         return region

@@ -11,14 +11,14 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from .assembler import Instruction, Token
 from .rtl.geometry import Geometry
 from .rtl.isa import INSTRUCTION_BYTES, TOKENS, Opcode, Queue
 
-__all__ = ["Estimate", "estimate", "fill_cycles"]
+__all__ = ["Estimate", "Span", "estimate", "fill_cycles"]
 
 Process = Generator[float | None, None, None]
 """Yields the cycle in which it goes on, or ``None`` to go on when something has happened."""
@@ -39,12 +39,30 @@ _AHEAD = 8  # tiles of keys of which scores are made before the outputs of those
 """Lengths of pipelines, in cycles."""
 
 
+@dataclass
+class Span:
+    """When what happens to an instruction, in cycles since the start."""
+
+    queued: float = 0.0
+    taken: float = 0.0
+    """When it leaves its queue, to wait for its tokens and for the engine."""
+    begin: float = 0.0
+    """When its queue begins with it: the one before is done, and its first tokens are there."""
+    end: float = 0.0
+    """When its queue is done with it: all bytes are there, or the array has taken its last step.
+    The drain of its results goes on beside what follows."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What a program is expected to take."""
 
     cycles: int
     array_cycles: int
+    spans: tuple[Span, ...] = field(repr=False)
+    """Of each instruction; those of a queue follow each other."""
+    steps: tuple[tuple[float, int], ...] = field(repr=False)
+    """Corners of the array's progress: times, and the cycles in which it took steps until then."""
 
 
 class _Clock:
@@ -127,9 +145,11 @@ class _Memory:
 class _Iteration:
     """A transfer under way: the bursts that are missing, and the tokens to post then."""
 
-    missing: int
+    span: Span
+    begun: float
     posts: tuple[Token, ...]
     last: bool
+    missing: int = 1
 
 
 class _Model:
@@ -139,11 +159,13 @@ class _Model:
         self.program = program
         self.clock = _Clock()
         self.memory = _Memory(self.clock, geometry, latency, bandwidth)
-        self.queues: dict[Queue, deque[Instruction]] = {queue: deque() for queue in Queue}
+        self.queues: dict[Queue, deque[int]] = {queue: deque() for queue in Queue}
+        self.spans = [Span() for _ in program]
+        self.steps = [(0.0, 0)]
         self.tokens = [0] * TOKENS
         self.contexts: deque[float] = deque([0.0] * geometry.ring_contexts)
-        self.array_cycles = 0
         self.end = 0.0
+        self._ended = dict.fromkeys(Queue, 0.0)
         self._fetching = False
         for process in (self._fetch(), self._transfers(Queue.LOAD), self._fills(),
                         self._products(), self._transfers(Queue.STORE)):
@@ -151,7 +173,7 @@ class _Model:
 
     def run(self) -> Estimate:
         self.clock.run()
-        return Estimate(round(self.end), self.array_cycles)
+        return Estimate(round(self.end), self.steps[-1][1], tuple(self.spans), tuple(self.steps))
 
     # -- instructions and tokens -------------------------------------------------------------------
 
@@ -180,15 +202,30 @@ class _Model:
             yield self.clock.now + 2
             while len(self.queues[instruction.queue]) == _QUEUE_DEPTH:
                 yield None
-            self.queues[instruction.queue].append(instruction)
+            self.queues[instruction.queue].append(n)
+            self.spans[n].queued = self.clock.now
             self.clock.notify()
 
-    def _next(self, queue: Queue) -> Generator[None, None, Instruction]:
+    def _next(self, queue: Queue) -> Generator[None, None, tuple[Instruction, Span]]:
         while not self.queues[queue]:
             yield None
-        instruction = self.queues[queue].popleft()
+        number = self.queues[queue].popleft()
+        self.spans[number].taken = self.clock.now
         self.clock.notify()
-        return instruction
+        return self.program[number], self.spans[number]
+
+    def _occupy(self, queue: Queue, span: Span, begin: float, end: float) -> None:
+        """Note that a queue is busy with an instruction, after those before, until a time."""
+        span.begin = span.begin or max(begin, self._ended[queue])
+        span.end = self._ended[queue] = max(span.begin, end)
+
+    def _step(self, span: Span, begin: float, end: float, steps: int) -> None:
+        """Note that the array takes so many steps for an instruction, evenly between two times."""
+        self._occupy(Queue.COMPUTE, span, begin, end)
+        time, before = self.steps[-1]
+        if begin > time:
+            self.steps.append((begin, before))
+        self.steps.append((end, before + steps))
 
     def _wait(self, instruction: Instruction, iteration: int) -> Process:
         numbers = [number for number, each in instruction.waits if each or iteration == 0]
@@ -221,16 +258,17 @@ class _Model:
             iteration.missing -= 1
             while ledger and not ledger[0].missing:
                 ended = ledger.popleft()
+                self._occupy(queue, ended.span, ended.begun, self.clock.now)
                 self._post(ended.posts, ended.last, self.clock.now + _TRANSFER)
 
         while True:
-            i = yield from self._next(queue)
+            i, span = yield from self._next(queue)
             for iteration in range(i.count):
                 yield from self._wait(i, iteration)
                 if not ledger:
                     yield self.clock.now + _TRANSFER
                 begun = self.clock.now
-                entry = _Iteration(1, i.posts, iteration == i.count - 1)
+                entry = _Iteration(span, begun, i.posts, iteration == i.count - 1)
                 ledger.append(entry)
                 for row in range(i["rows"]):
                     start = i["dram"] + iteration * i["dram_stride"] + row * i["dram_row_stride"]
@@ -257,10 +295,12 @@ class _Model:
 
     def _fills(self) -> Process:
         while True:
-            i = yield from self._next(Queue.FILL)
+            i, span = yield from self._next(Queue.FILL)
             for iteration in range(i.count):
                 yield from self._wait(i, iteration)
-                yield self.clock.now + fill_cycles(i, self.geometry)
+                begun = self.clock.now
+                yield begun + fill_cycles(i, self.geometry)
+                self._occupy(Queue.FILL, span, begun, self.clock.now)
                 self._post(i.posts, iteration == i.count - 1, self.clock.now + _FILL)
             yield self.clock.now + _FILL
 
@@ -270,13 +310,14 @@ class _Model:
         behind = g.rows + g.lanes // 2 + _LANES + g.rows + g.tile_words
         free = drain = 0.0  # when the array, and the drain, have done what they have begun
         while True:
-            i = yield from self._next(Queue.COMPUTE)
+            i, span = yield from self._next(Queue.COMPUTE)
             if i.opcode == Opcode.ATTEND:
                 yield from self._wait(i, 0)
                 work = i["steps"] + i["blocks"] * g.tile_steps
-                self.array_cycles += i["jobs"] * i["tiles"] * work
-                cycles = i["jobs"] * i["tiles"] * max(work, g.rows // g.softmax_rows)
-                free = drain = max(free, self.clock.now) + cycles
+                tiles = i["jobs"] * i["tiles"]
+                begun = max(free, self.clock.now)
+                free = drain = begun + tiles * max(work, g.rows // g.softmax_rows)
+                self._step(span, begun, free, tiles * work)
                 self._post(i.posts, True, free + behind + _SOFTMAX)
                 yield max(self.clock.now + 1, free - _AHEAD * g.rows)
                 continue
@@ -289,9 +330,9 @@ class _Model:
                         free = max(free, self.contexts.popleft())
                     elif block == tile == 0:
                         free += _SETTLE
-                    free = max(free, self.clock.now) + i["steps"]
-                    self.array_cycles += i["steps"]
-                    end = free
+                    begun = max(free, self.clock.now)
+                    end = free = begun + i["steps"]
+                    self._step(span, begun, free, i["steps"])
                     if i["drain"]:
                         drain = max(drain + g.rows, free + settle)
                         self.contexts.append(drain + 2)

@@ -1,136 +1,72 @@
-"""The demonstration: attention of a pretrained sentence encoder on an accelerator."""
+"""The demonstration: sentences through the whole of a pretrained encoder on an accelerator."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich import box
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .api import Result, run
-from .blocks import attention_block
-from .compiler import lower
-from .device import DeviceError
-from .graph import Graph
+from . import attention_map, occupancy, similarity, trace
+from .api import Result
+from .cost import estimate
+from .device import open_device
+from .embedding import SENTENCES, Embedder, Embeddings
 from .integer import QuantisedAttention
-from .models import LayerTrace, MiniLM
-from .quantise import QuantisedGraph, quantise, relative_error
+from .models.modules import Array
+from .program import Program
 from .rtl.geometry import Geometry
 
-__all__ = ["SENTENCES", "LayerResult", "demonstrate", "run_layer"]
-
-SENTENCES = (
-    "A heddle lifts the threads that the pattern of the cloth calls for, and no others.",
-    "The weaver throws the shuttle through the open shed and beats the weft into place.",
-    "Punched cards told the Jacquard loom which threads to raise in every row.",
-    "Two hundred years later a computer still reads its instructions in order.",
-    "Transformers weigh every word of a sentence against every other word.",
-    "Most of those weights are so small that nobody would miss them.",
-    "The cat slept on the warm windowsill all day.",
-    "How long does the train to Milan take?",
-)
-"""What the encoder reads: 128 tokens."""
+__all__ = ["demonstrate", "show"]
 
 HEAD = 5
 """The head of the first layer whose attention is drawn: it looks near, but not only there."""
 
-_SHOWN = 6  # outputs that are shown beside each other
-
-
-@dataclass(frozen=True)
-class LayerResult:
-    """What running the attention block of one encoder layer gave."""
-
-    result: Result
-    quantised: QuantisedGraph
-    """The block in integers."""
-    wanted: NDArray[np.floating]
-    """What the encoder computes in floating point, ``[tokens, features]``."""
-    cosines: tuple[float, ...]
-    """Of each sentence: cosine of the angle between both outputs."""
-
-    @property
-    def error(self) -> float:
-        """Relative RMS error against float64."""
-        return relative_error(self.result.output, self.wanted)
-
-
-def run_layer(graph: Graph, trace: LayerTrace, lengths: Sequence[int], geometry: Geometry,
-              device: str, progress: Callable[[int], None] | None = None) -> LayerResult:
-    """Compile the attention block of an encoder layer, run it, compare the result.
-
-    The input comes from the reference, so the errors are those of this block alone; the scales of
-    the integers are found from the same input.
-
-    Parameters
-    ----------
-    graph : :class:`~heddle.graph.Graph`
-        As :func:`~heddle.blocks.attention_block` returns it.
-    trace : :class:`~heddle.models.LayerTrace`
-        The tensors of this layer in the reference.
-    lengths : sequence of int
-        Tokens of each sentence.
-    geometry : :class:`~heddle.rtl.geometry.Geometry`
-    device : :class:`str`
-    progress : callable
-        Called with the number of cycles so far.
-    """
-    inputs = {"hidden": trace.input}
-    quantised = quantise(graph, inputs)
-    result = run(lower(quantised, geometry), inputs, device=device, progress=progress,
-                 quantised=quantised)
-    ends = np.cumsum(lengths)[:-1]
-    cosines = tuple(_cosine(got, wanted) for got, wanted in zip(
-        np.split(result.output, ends), np.split(trace.projected, ends)))
-    return LayerResult(result, quantised, trace.projected, cosines)
-
-
-def _cosine(one: NDArray, other: NDArray) -> float:
-    return float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other)))
+_SPENT = {"array at work": "array_cycles", "waiting for DMA": "wait_dma",
+          "waiting for operands": "wait_operands", "waiting for a context": "wait_drain",
+          "waiting for softmax": "wait_softmax"}
+"""What cycles are spent on, and the counters of it."""
 
 
 def demonstrate(console: Console, *, geometry: Geometry, device: str, layers: int,
-                folder: Path) -> list[LayerResult]:
-    """Run the attention blocks of the first layers of MiniLM, and show and keep what came out.
+                folder: Path) -> Embeddings:
+    """Embed :data:`~heddle.embedding.SENTENCES` with MiniLM, and show and keep what came out.
 
-    ``report.json``, ``attention.png`` and, of the RTL, ``occupancy.png`` are written to ``folder``.
+    ``report.json``, ``trace.json``, ``similarity.png``, ``attention.png`` and, of the RTL,
+    ``occupancy.png`` are written to ``folder``.
 
     Raises
     ------
     DeviceError
-        If a result differs from the golden model's.
+        If the result differs from the golden model's.
     ModuleNotFoundError
         If the encoder is not installed.
     """
-    model = MiniLM()
-    lengths = [len(sequence) for sequence in model.tokens(SENTENCES)]
-    traces = model.run(SENTENCES)
-    console.print(f"MiniLM reads {len(SENTENCES)} sentences, together {sum(lengths)} tokens. The "
-                  f"attention blocks of {layers} of its {len(traces)} layers run on "
-                  f"{geometry.name} ({device}); each is one program: query, key and value "
-                  "projections, fused attention, output projection.", highlight=False)
+    with console.status("Finding the scales of MiniLM, and compiling it"):
+        embedder = Embedder(open_device(device, geometry), layers=layers)
+        sequences = embedder.model.tokens(SENTENCES)
+        [program] = embedder.programs(sequences)
+    console.print(f"MiniLM reads {len(SENTENCES)} sentences, together {sum(map(len, sequences))} "
+                  f"tokens. All operations of {layers} of its layers run as one program of "
+                  f"{len(program.instructions):,} instructions on {geometry.name} ({device}).",
+                  highlight=False)
     if device == "rtl":
         _build(console, geometry)
-    results = []
-    with _progress(console) as display:
-        for number, (layer, trace) in enumerate(zip(model.encoder.layers[:layers], traces)):
-            graph = attention_block(f"MiniLM attention, layer {number}", layer, lengths)
-            results.append(_run_shown(display, f"Layer {number}", graph, trace, lengths, geometry,
-                                      device))
-    console.print(_table(results))
-    console.print(_sample(results[0], traces[0], geometry, device))
-    for file in _keep(results, traces, lengths, geometry, folder):
+    embeddings = _run(console, embedder, sequences, program)
+    [result] = embeddings.results
+    show(console, SENTENCES, embeddings)
+    console.print(_figures(result))
+    for file in _keep(embedder, sequences, program, embeddings, folder):
         console.print(f"Wrote {file}", highlight=False, soft_wrap=True)
-    if not all(each.result.report["matches_golden"] for each in results):
-        raise DeviceError("Every result must equal the golden model's, and some differ")
-    return results
+    return embeddings
 
 
 def _build(console: Console, geometry: Geometry) -> None:
@@ -142,100 +78,110 @@ def _build(console: Console, geometry: Geometry) -> None:
         Simulator(geometry).build()
 
 
-def _run_shown(display: Progress, title: str, graph: Graph, trace: LayerTrace,
-               lengths: Sequence[int], geometry: Geometry, device: str) -> LayerResult:
-    """Run a layer behind a bar that is full when an array that never waits would be done."""
-    macs = sum(len(trace.input) * layer.weight.size for layer in graph.linear_layers)
-    task = display.add_task(title, total=macs / geometry.peak_macs_per_cycle)
-
-    def progress(cycles: int) -> None:
-        display.update(task, completed=cycles)
-
-    outcome = run_layer(graph, trace, lengths, geometry, device, progress)
-    cycles = outcome.result.run.counters.cycles or 0
-    display.update(task, total=cycles, completed=cycles)
-    return outcome
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(),
-                    TextColumn("{task.completed:>7,.0f} cycles"), TimeElapsedColumn(),
-                    console=console)
+def _run(console: Console, embedder: Embedder, sequences: Sequence[Sequence[int]],
+         program: Program) -> Embeddings:
+    """Run the program behind a bar that is full when it is expected to be done."""
+    columns = (TextColumn("{task.description}"), BarColumn(),
+               TextColumn("{task.completed:>9,.0f} of about {task.total:,.0f} cycles"),
+               TimeElapsedColumn())
+    with Progress(*columns, console=console) as display:
+        task = display.add_task("Embedding",
+                                total=estimate(program.decoded(), program.geometry).cycles)
+        embeddings = embedder(sequences, compare=True, progress=lambda cycles: display.update(
+            task, completed=cycles))
+        cycles = embeddings.results[0].run.counters.cycles
+        display.update(task, total=cycles, completed=cycles or 0)
+    return embeddings
 
 
-def _table(results: list[LayerResult]) -> Table:
-    """Return a row for each layer and one for their sum."""
-    table = Table("layer", "error", "cosine", "tiles", "cycles", "utilisation", "= golden",
-                  box=box.SIMPLE_HEAD,
-                  caption="error: relative RMS against float64; cosine: mean of the sentences; "
-                          "tiles: visited/all")
-    for column in table.columns[1:]:
+# -- on the screen ---------------------------------------------------------------------------------
+
+def show(console: Console, texts: Sequence[str], embeddings: Embeddings) -> None:
+    """Print how close the embedding of each text is to floating point, and the similarities."""
+    table = Table("", "tokens", "cosine", "", box=box.SIMPLE_HEAD,
+                  caption="cosine: between the embedding of the device and that of float64")
+    for number, (text, tokens, cosine) in enumerate(
+            zip(texts, embeddings.lengths, embeddings.cosines), start=1):
+        table.add_row(f"{number}", f"{tokens}", f"{cosine:.4f}", text)
+    console.print(table)
+    console.print(Columns([
+        _matrix("similarity × 100, Heddle", embeddings.similarities),
+        _matrix("similarity × 100, float64", embeddings.exact_similarities)], padding=(0, 3)))
+
+
+def _matrix(title: str, values: Array) -> Group:
+    numbers = [f"{number}" for number in range(1, len(values) + 1)]
+    table = Table("", *numbers, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in table.columns:
         column.justify, column.no_wrap = "right", True
-    reports = [each.result.report for each in results]
-    for number, (each, report) in enumerate(zip(results, reports)):
-        table.add_row(str(number), f"{each.error:.2%}", f"{np.mean(each.cosines):.5f}",
-                      f"{report['tiles_visited']}/{report['tiles_total']}", *_speed([report]),
-                      "every bit" if report["matches_golden"] else "[red]NO[/]")
-    table.add_section()
-    table.add_row("all", *[""] * 3, *_speed(reports), "")
-    return table
+    for number, row in zip(numbers, values):
+        table.add_row(number, *(f"{100 * value:.0f}" for value in row))
+    return Group(title, table)
 
 
-def _sample(first: LayerResult, trace: LayerTrace, geometry: Geometry, device: str) -> Table:
-    """Return a few outputs of the first layer: in floating point, in integers, of the device."""
-    table = Table(box=box.SIMPLE, show_header=False,
-                  caption="layer 0: the largest outputs of the first token")
-    integers = first.quantised.infer({"hidden": trace.input}, geometry)["output"]
-    largest = np.sort(np.argsort(-np.abs(first.wanted[0]))[:_SHOWN])
-    for name, values in (("float64", first.wanted), ("in integers", integers),
-                         (f"program ({device})", first.result.output)):
-        table.add_row(name, *(f"{value:+.4f}" for value in values[0, largest]))
-    return table
+def _figures(result: Result) -> Padding:
+    """Return what the report says of the run, and on what the cycles were spent."""
+    report: dict[str, Any] = result.report
+    counters = result.run.counters
+    table = Table(box=None, show_header=False)
+    table.add_row("equal to the golden model", "every bit")
+    if counters.cycles is not None:
+        table.add_row("cycles", f"{counters.cycles:,}")
+        table.add_row("time", f"{report['milliseconds']:.3f} ms if the clock had "
+                              f"{report['clock_mhz_assumed']} MHz (assumed)")
+        table.add_row("utilisation", f"{report['utilisation']:.1%} of "
+                                     f"{report['peak_macs_per_cycle']:,} MAC a cycle")
+        spent: dict[str, int] = {title: getattr(counters, name) for title, name in _SPENT.items()}
+        spent["idle"] = counters.cycles - sum(spent.values())
+        for title, cycles in spent.items():
+            table.add_row(title, f"{cycles / counters.cycles:.1%}")
+    table.add_row("read from DRAM", f"{report['dram_read_bytes'] / 1e6:.2f} MB")
+    return Padding(table, (1, 0))
 
 
-def _speed(reports: list[dict]) -> tuple[str, str]:
-    """Return cycles and utilisation of runs, one after another, as text."""
-    if reports[0]["cycles"] is None:
-        return "–", "–"
-    cycles = sum(report["cycles"] for report in reports)
-    peak = cycles * reports[0]["peak_macs_per_cycle"]
-    return f"{cycles:,}", f"{sum(report['macs'] for report in reports) / peak:.1%}"
+# -- files -----------------------------------------------------------------------------------------
 
-
-def _keep(results: list[LayerResult], traces: list[LayerTrace], lengths: Sequence[int],
-          geometry: Geometry, folder: Path) -> list[Path]:
-    """Write the reports and the pictures; return the files."""
+def _keep(embedder: Embedder, sequences: Sequence[Sequence[int]], program: Program,
+          embeddings: Embeddings, folder: Path) -> list[Path]:
+    """Write the report, the trace and the pictures; return the files."""
+    [result] = embeddings.results
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / "report.json", folder / "attention.png"]
-    files[0].write_text(json.dumps(
-        [each.result.report | {"error": each.error, "cosines": each.cosines} for each in results],
-        indent=2) + "\n")
-    _draw_head(files[1], results[0].quantised, traces[0], lengths, geometry)
-    if results[0].result.report["cycles"] is not None:
-        from .occupancy import draw
-
+    names = "report.json", "trace.json", "similarity.png", "attention.png"
+    files = report, schedule, matrices, head = [folder / name for name in names]
+    report.write_text(json.dumps({"sentences": SENTENCES} | embeddings.as_dict(), indent=2) + "\n")
+    trace.write(schedule, program, result.run)
+    similarity.draw(matrices, SENTENCES, [("floating point", embeddings.exact_similarities),
+                                          ("Heddle", embeddings.similarities)],
+                    f"Sentences embedded by MiniLM, cosine to floating point at least "
+                    f"{embeddings.cosines.min():.4f}")
+    _draw_head(head, embedder, sequences)
+    if result.run.counters.cycles is not None:
         files.append(folder / "occupancy.png")
-        draw(files[-1], [(f"layer {n}", each.result.run) for n, each in enumerate(results)],
-             f"MiniLM attention blocks on {geometry.name}")
+        occupancy.draw(files[-1], [(program.name, result.run)],
+                       f"MiniLM on {program.geometry.name}: utilisation "
+                       f"{result.report['utilisation']:.1%}")
     return files
 
 
-def _draw_head(file: Path, quantised: QuantisedGraph, trace: LayerTrace, lengths: Sequence[int],
-               geometry: Geometry) -> None:
-    """Draw what a head attends to, in floating point and on the accelerator."""
-    from .attention_map import draw, float_map, integer_map
-
-    [layer] = (each for each in quantised.layers if isinstance(each, QuantisedAttention))
+def _draw_head(file: Path, embedder: Embedder, sequences: Sequence[Sequence[int]]) -> None:
+    """Draw what a head of the first layer attends to, in floating point and on the accelerator."""
+    geometry = embedder.deployment.device.geometry
+    x, lengths = embedder.model.encoder.embedding(sequences)
+    quantised = embedder.deployment.network(lengths)
+    layer = next(each for each in quantised.layers if isinstance(each, QuantisedAttention))
+    integers = quantised.integers({"x": x}, geometry)
+    first = embedder.model.encoder.run(sequences)[0]
     pattern = layer.layer.pattern
-    integers = quantised.integers({"hidden": trace.input}, geometry)
-    part = np.array_split(np.arange(trace.query.shape[1]), pattern.heads)[HEAD]
-    tokens = range(len(trace.input))
-    exact = float_map(trace.query[:, part], trace.key[:, part],
-                      pattern.visible(HEAD, tokens, tokens), layer.layer.scale)
-    ours = integer_map(integers["query"][:, part], integers["key"][:, part], pattern, geometry,
-                       layer.score, head=HEAD)
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).tolist()
-    draw(file, [("floating point", exact), ("Heddle", ours)],
-         pattern.runs(geometry.rows, geometry.lanes), geometry,
-         f"MiniLM, layer 0, head {HEAD}: the weights differ by "
-         f"{np.abs(ours - exact).sum(1).mean():.1%} (relative L1)", head=HEAD, marks=starts)
+    part = np.array_split(np.arange(x.shape[1]), pattern.heads)[HEAD]
+    query, key, _ = layer.inputs
+    tokens = range(len(x))
+    exact = attention_map.float_map(first.query[:, part], first.key[:, part],
+                                    pattern.visible(HEAD, tokens, tokens), layer.layer.scale)
+    ours = attention_map.integer_map(integers[query][:, part], integers[key][:, part], pattern,
+                                     geometry, layer.score, head=HEAD)
+    attention_map.draw(
+        file, [("floating point", exact), ("Heddle", ours)],
+        pattern.runs(geometry.rows, geometry.lanes), geometry,
+        f"MiniLM, layer 0, head {HEAD}: the weights differ by "
+        f"{np.abs(ours - exact).sum(1).mean():.1%} (relative L1)", head=HEAD,
+        marks=np.cumsum([0, *lengths[:-1]]).tolist())

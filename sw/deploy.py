@@ -31,11 +31,11 @@ def network_graph(model: Transformer, lengths: Sequence[int], name: str | None =
 
     The tokens of all sequences are the rows of one matrix, each of which sees only its own
     sequence: tiles in which there is nothing to see are not visited. Embedding and head are the
-    host's.
+    host's. The graph is called by the name, that of the family by default, and its tokens.
     """
     tokens, features = sum(lengths), len(model.layers[0].output.bias)
     sequence = np.repeat(np.arange(len(lengths)), lengths)
-    graph = Graph(name or f"{model.kind}, {tokens} tokens")
+    graph = Graph(f"{name or model.kind}, {tokens} tokens")
     x = graph.input("x", tokens=tokens, features=features)
     for number, layer in enumerate(model.layers):
         x = _add_layer(graph, f"{number}", layer, x, sequence)
@@ -102,6 +102,8 @@ class Deployment:
         See :func:`~heddle.quantise.quantise`.
     limit : :class:`int`
         Tokens that go through a program together.
+    name : :class:`str`
+        Of the network in reports; by default that of its family.
 
     Attributes
     ----------
@@ -110,16 +112,21 @@ class Deployment:
     """
 
     def __init__(self, model: Transformer, calibration: Any, device: Device, *,
-                 headroom: float = 1.0, limit: int = 128) -> None:
-        self.model, self.device, self.limit = model, device, limit
+                 headroom: float = 1.0, limit: int = 128, name: str | None = None) -> None:
+        self.model, self.device, self.limit, self.name = model, device, limit, name
         x, lengths = model.embedding(calibration)
         self.quantised = quantise(network_graph(model, lengths), {"x": x}, headroom=headroom)
         self.results: list[Result] = []
         self._compiled = functools.lru_cache(_PROGRAMS)(self._compile)
 
-    def program(self, lengths: Sequence[int]) -> Program:
-        """Return the program for sequences of these lengths."""
-        return self._compiled(tuple(lengths))[0]
+    def programs(self, lengths: Sequence[int]) -> list[Program]:
+        """Return the programs through which sequences of these lengths go, in their order."""
+        return [self._compiled(tuple(lengths[n] for n in batch))[0]
+                for batch in batches(lengths, self.limit)]
+
+    def network(self, lengths: Sequence[int]) -> QuantisedGraph:
+        """Return the network in integers for sequences of these lengths, in their order."""
+        return retarget(self.quantised, network_graph(self.model, lengths, self.name))
 
     def __call__(self, inputs: Sequence[Any], *, progress: Callable[[int], None] | None = None,
                  compare: bool = False) -> list[Array]:
@@ -149,5 +156,5 @@ class Deployment:
         return outputs
 
     def _compile(self, lengths: tuple[int, ...]) -> tuple[Program, QuantisedGraph]:
-        quantised = retarget(self.quantised, network_graph(self.model, lengths))
+        quantised = self.network(lengths)
         return lower(quantised, self.device.geometry), quantised

@@ -38,6 +38,8 @@ class Access:
     write: bool
     addresses: NDArray[np.int64]
     """Shape ``[iterations, words]``."""
+    late: bool = False
+    """Whether the queue may begin later instructions before, up to their own late accesses."""
 
 
 def _grid(start: int, *loops: tuple[int, int]) -> NDArray[np.int64]:
@@ -124,9 +126,10 @@ def _attend(i: Instruction, geometry: Geometry) -> list[Access]:
     mask = _grid(i["mask"], (i["tiles"] * i["masked"], i["mask_stride"]))
     c = _grid(i["c"], (jobs * i["end"], i["c_head_stride"]), (i["blocks"], i["c_stride"]))
     c = c[..., None] + _drained(i, geometry)
-    return [Access(space, write, addresses.reshape(1, -1)) for space, write, addresses in (
-        (Space.POOL, False, k), (Space.POOL, False, v), (Space.OPERAND, False, q),
-        (Space.POOL, False, mask), (Space.POOL, True, c)) if addresses.size]
+    return [Access(space, write, addresses.reshape(1, -1), addresses is v)
+            for space, write, addresses in (
+                (Space.POOL, False, k), (Space.POOL, False, v), (Space.OPERAND, False, q),
+                (Space.POOL, False, mask), (Space.POOL, True, c)) if addresses.size]
 
 
 def _norm(i: Instruction, geometry: Geometry) -> list[Access]:
@@ -163,10 +166,10 @@ def footprint(instruction: Instruction, geometry: Geometry) -> list[Access]:
 
     A MATMUL reads its blocks of A (with the channel parameters behind them, if it drains, and then
     their lists, if it has some), then its steps of B (with lists, all steps of its tiles), and
-    writes its drained tiles, if it drains. An ATTEND reads keys, values,
-    queries, and masks if it has some, and writes the drained outputs if its heads end. A NORM reads
-    x, o if it is residual, and its parameters, and writes the sum and the normalised tiles, if it
-    makes them.
+    writes its drained tiles, if it drains. An ATTEND reads keys, values, queries, and masks if it
+    has some, and writes the drained outputs if its heads end. It reads the values late. A NORM
+    reads x, o if it is residual, and its parameters, and writes the sum and the normalised tiles,
+    if it makes them.
 
     Raises
     ------

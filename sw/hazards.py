@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .assembler import Instruction, Token
 from .footprint import Access, Space, footprint
 from .rtl.geometry import Geometry
-from .rtl.isa import Queue, token
+from .rtl.isa import WAITS, Queue, token
 
 __all__ = ["synchronise"]
 
@@ -62,7 +62,8 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
 
     Of an instruction that several iterations of another one depend on, every iteration posts and
     waits if both have as many iterations and no iteration depends on a later one; otherwise the
-    whole instruction is waited for.
+    whole instruction is waited for. What is needed by late accesses only is waited for late, by
+    counters of index 1, if a wait is left for that.
 
     Parameters
     ----------
@@ -83,45 +84,65 @@ def synchronise(program: Sequence[Instruction], geometry: Geometry,
     queues: dict[Queue, list[Instruction]] = {queue: [] for queue in Queue}
     ends: dict[Queue, list[int]] = {queue: [0] for queue in Queue}  # iterations before each
     known = {pair: 0 for pair in itertools.permutations(Queue, 2)}
+    known_late = dict(known)  # before late accesses
     own = dict.fromkeys(Queue, 0)  # iterations of its own that a queue knows to be over
     echoes: dict[tuple[Queue, int], dict[Queue, int]] = {}  # of others that a queue knows then
     place: list[tuple[Queue, int]] = []
     for number, instruction in enumerate(program):
         queue = instruction.queue
         accesses = footprint(instruction, geometry)
-        for poster in sorted(Queue, key=lambda other: other == queue):
-            needed = np.zeros(instruction.count, np.int64)
-            for access in accesses:
-                if poster != queue:
-                    needed = np.maximum(needed, history.latest(access, poster))
-                elif (queue == Queue.COMPUTE and not access.write
-                      and history.latest(access, queue).max() > own[queue]):
-                    raise ValueError(f"Instruction {number} ({instruction}) reads what an earlier "
-                                     f"one of its own queue writes")
-            if after and number in after and place[after[number]][0] == poster:
-                needed = np.maximum(needed, ends[poster][place[after[number]][1] + 1])
-            needed = np.maximum.accumulate(needed)
-            if poster == queue or needed[-1] <= known[poster, queue]:
-                continue
-            source = int(np.searchsorted(ends[poster], needed[-1])) - 1
-            _connect(queues[poster][source], instruction, needed - ends[poster][source])
-            known[poster, queue] = ends[poster][source + 1]
-            if instruction.count == 1:
-                own[queue] = max(own[queue], echoes[poster, source][queue])
+        others = [other for other in Queue if other != queue]
+        early, late = ({poster: _needed(history, poster, accesses, late, instruction.count)
+                        for poster in others} for late in (False, True))
+        if after and number in after:
+            poster, index = place[after[number]]
+            early[poster] = np.maximum(early[poster], ends[poster][index + 1])
+        if sum(early[poster][-1] > known[poster, queue] for poster in others) == WAITS:
+            for poster in others:
+                if late[poster][-1] > known_late[poster, queue]:
+                    early[poster] = np.maximum(early[poster], late[poster])
+        for index, needs, sure in ((0, early, known), (1, late, known_late)):
+            for poster, needed in needs.items():
+                if needed[-1] <= sure[poster, queue]:
+                    continue
+                source = int(np.searchsorted(ends[poster], needed[-1])) - 1
+                _connect(queues[poster][source], instruction, needed - ends[poster][source], index)
+                sure[poster, queue] = ends[poster][source + 1]
+                known_late[poster, queue] = max(known_late[poster, queue], sure[poster, queue])
+                if instruction.count == 1 and not index:
+                    own[queue] = max(own[queue], echoes[poster, source][queue])
+        for access in accesses if queue == Queue.COMPUTE else ():
+            if not access.write and history.latest(access, queue).max() > own[queue]:
+                raise ValueError(f"Instruction {number} ({instruction}) reads what an earlier "
+                                 f"one of its own queue writes")
         iterations = ends[queue][-1] + 1 + np.arange(instruction.count)
         for access in accesses:
             history.record(access, queue, iterations)
         place.append((queue, len(queues[queue])))
         echoes[queue, len(queues[queue])] = {
-            other: known[other, queue] for other in Queue if other != queue}
+            other: known_late[other, queue] for other in others}
         queues[queue].append(instruction)
         ends[queue].append(ends[queue][-1] + instruction.count)
 
 
-def _connect(poster: Instruction, waiter: Instruction, needed: NDArray[np.int64]) -> None:
-    """Make ``waiter`` wait for ``poster``; iteration ``i`` needs the first ``needed[i]`` of it."""
+def _needed(history: _History, poster: Queue, accesses: Sequence[Access], late: bool,
+            count: int) -> NDArray[np.int64]:
+    """Return the last iteration of a queue that each iteration of some accesses needs, or 0."""
+    needed = np.zeros(count, np.int64)
+    for access in accesses:
+        if access.late == late:
+            needed = np.maximum(needed, history.latest(access, poster))
+    return np.maximum.accumulate(needed)
+
+
+def _connect(poster: Instruction, waiter: Instruction, needed: NDArray[np.int64],
+             index: int) -> None:
+    """Make ``waiter`` wait for ``poster``; iteration ``i`` needs the first ``needed[i]`` of it.
+
+    With ``index`` 1 it waits before its late accesses.
+    """
     each = (1 < waiter.count == poster.count
             and bool((needed <= 1 + np.arange(waiter.count)).all()))
-    number = token(poster.queue, waiter.queue)
+    number = token(poster.queue, waiter.queue, index)
     poster.posts += (Token(number, each),)
-    waiter.waits += (Token(number, each),)
+    waiter.waits += (Token(number, each or index == 1),)

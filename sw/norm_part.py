@@ -42,14 +42,17 @@ class NormPart:
         """Load what is missing of the inputs of a tile, compute it, and store what is to leave."""
         return ([load_words(self.geometry, stream.dram[tile], stream.pool[tile], self.words)
                  for stream in map(self.streams.__getitem__, self.layer.inputs) if stream.dram]
-                + [self._norm(tile)]
+                + [self.instruction(self._places(tile))]
                 + [store_words(self.geometry, stream.dram[tile], stream.pool[tile], self.words)
                    for stream in map(self.streams.__getitem__, self.layer.outputs) if stream.dram])
 
-    def _norm(self, tile: int) -> Instruction:
+    def _places(self, tile: int) -> dict[str, int]:
+        names = dict(zip("xo", self.layer.inputs)) | {"s": self.layer.sum, "c": self.layer.output}
+        return {field: self.streams[name].pool[tile] for field, name in names.items() if name}
+
+    def instruction(self, places: dict[str, int]) -> Instruction:
+        """Compute a tile whose tensors are in some places of the scratchpad."""
         layer = self.layer
-        names = dict(zip("xo", layer.inputs)) | {"s": layer.sum, "c": layer.output}
-        places = {field: self.streams[name].pool[tile] for field, name in names.items() if name}
         return Instruction(Opcode.NORM, places | layer.scales.fields | {
             "params": self.params, "count": 1, "words": self.words,
             "residual": len(layer.inputs) == 2, "sum": layer.sum is not None,

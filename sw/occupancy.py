@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from .device import Run
 
-__all__ = ["draw", "shares"]
+__all__ = ["KINDS", "draw", "shares"]
 
-_KINDS = {
+KINDS = {
     "computing": "#2f7ed8",
     "waiting for DMA": "#d9534f",
     "waiting for operands": "#f0ad4e",
@@ -69,7 +69,7 @@ def draw(path: str | Path, runs: Sequence[tuple[str, Run]], title: str = "") -> 
     for name, run in runs:
         kinds, edges = shares(run)
         tops = np.cumsum(kinds, axis=1)
-        for top, kind, colour in zip(tops.T, kinds.T, _KINDS.values(), strict=True):
+        for top, kind, colour in zip(tops.T, kinds.T, KINDS.values(), strict=True):
             axes.stairs(top, start + edges, baseline=top - kind, fill=True, color=colour)
         axes.text(start + edges[-1] / 2, 1.01, name, ha="center", va="bottom", fontsize=8)
         start += edges[-1]
@@ -78,6 +78,6 @@ def draw(path: str | Path, runs: Sequence[tuple[str, Run]], title: str = "") -> 
     axes.set_title(title, pad=18)
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    figure.legend(handles=axes.patches[:len(_KINDS)], labels=list(_KINDS), ncols=len(_KINDS),
+    figure.legend(handles=axes.patches[:len(KINDS)], labels=list(KINDS), ncols=len(KINDS),
                   loc="outside lower center", frameon=False)
     figure.savefig(path)

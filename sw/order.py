@@ -98,7 +98,7 @@ def work(i: Instruction, geometry: Geometry) -> int:
     g = geometry
     match i.opcode:
         case Opcode.MATMUL:
-            return i["tiles"] * i["steps"]
+            return i["tiles"] * max(i["steps"], g.rows * i["drain"])  # a row is drained a cycle
         case Opcode.ATTEND:
             tile = max(i["steps"] + i["blocks"] * g.tile_steps, g.rows // g.softmax_rows)
             return i["jobs"] * i["tiles"] * tile

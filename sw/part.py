@@ -31,15 +31,20 @@ class Matrix:
 def load_words(geometry: Geometry, dram: int, pool: int, words: int, *, rows: int = 1,
                stride: int = 0, pool_stride: int = 0) -> Instruction:
     """Return the load of rows of so many words; addresses and strides are in words, too."""
-    return Instruction(Opcode.LOAD, {
+    return _rows(Opcode.LOAD, geometry, dram, pool, words, rows, stride, pool_stride)
+
+
+def store_words(geometry: Geometry, dram: int, pool: int, words: int, *, rows: int = 1,
+                stride: int = 0, pool_stride: int = 0) -> Instruction:
+    """Return the store of rows of so many words, as :func:`load_words` the load."""
+    return _rows(Opcode.STORE, geometry, dram, pool, words, rows, stride, pool_stride)
+
+
+def _rows(opcode: Opcode, geometry: Geometry, dram: int, pool: int, words: int, rows: int,
+          stride: int, pool_stride: int) -> Instruction:
+    return Instruction(opcode, {
         "dram": dram * geometry.word_bytes, "pool": pool, "count": 1, "rows": rows, "words": words,
         "dram_row_stride": stride * geometry.word_bytes, "pool_row_stride": pool_stride})
-
-
-def store_words(geometry: Geometry, dram: int, pool: int, words: int) -> Instruction:
-    """Return the store of consecutive words; addresses are in words, too."""
-    return Instruction(Opcode.STORE, {"dram": dram * geometry.word_bytes, "pool": pool, "count": 1,
-                                      "rows": 1, "words": words})
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ are strings: ``format`` (``heddle-program``), ``version``, ``geometry`` and ``pr
 
 ``instructions`` : uint8 ``[n, 64]``
     The program.
+``layer`` : uint16 ``[n]``
+    The number of the layer to which each instruction belongs.
 ``constants`` : uint8
     Weights and tables: the DRAM image from its start.
 ``scale.NAME`` : float32 ``[features]``
@@ -90,11 +92,16 @@ class Program:
         Bytes of the weights as they are packed, without their channel parameters; and in INT8.
     scratchpad_bytes : :class:`int`
         Most bytes of the scratchpad that are in use at once.
+    layers : list of str
+        Names of the layers.
+    layer : array of uint16, shape ``[n]``
+        To which of them each instruction belongs.
 
     Raises
     ------
     ValueError
-        If instructions, constants or a tensor do not fit into the image.
+        If instructions, constants or a tensor do not fit into the image, or an instruction belongs
+        to no layer.
     """
 
     name: str
@@ -113,12 +120,19 @@ class Program:
     weight_bytes: int
     weight_bytes_dense: int
     scratchpad_bytes: int
+    layers: list[str]
+    layer: NDArray[np.uint16]
 
     def __post_init__(self) -> None:
         if self.instructions.dtype != np.uint8 or self.instructions.shape[1:] != (
                 INSTRUCTION_BYTES,):
             raise ValueError(f"Instructions must be uint8 [n, {INSTRUCTION_BYTES}], not "
                              f"{self.instructions.dtype} {list(self.instructions.shape)}")
+        if (self.layer.shape != self.instructions.shape[:1]
+                or (self.layer >= len(self.layers)).any()):
+            raise ValueError(f"Layers of instructions must be {len(self.instructions)} numbers "
+                             f"below {len(self.layers)}, not {self.layer.size} up to "
+                             f"{self.layer.max(initial=0)}")
         ends = {"Constants": self.constants.size,
                 "Instructions": self.offset + self.instructions.size}
         for name, slot in (self.inputs | self.outputs).items():
@@ -136,6 +150,10 @@ class Program:
     def decoded(self) -> list[Instruction]:
         """Return the instructions as objects."""
         return [decode(instruction) for instruction in self.instructions]
+
+    def layer_names(self) -> list[str]:
+        """Return the name of the layer of each instruction."""
+        return [self.layers[number] for number in self.layer]
 
     # -- data --------------------------------------------------------------------------------------
 
@@ -195,7 +213,7 @@ class Program:
 
     def save(self, path: str | Path) -> None:
         """Write the program file."""
-        tensors: dict[str, NDArray] = {"instructions": self.instructions,
+        tensors: dict[str, NDArray] = {"instructions": self.instructions, "layer": self.layer,
                                        "constants": self.constants}
         for name, slot in (self.inputs | self.outputs).items():
             tensors[f"scale.{name}"] = slot.scale.feature
@@ -218,7 +236,7 @@ class Program:
                 "macs_dense": self.macs_dense, "tiles_visited": self.tiles_visited,
                 "tiles_total": self.tiles_total, "weight_bytes": self.weight_bytes,
                 "weight_bytes_dense": self.weight_bytes_dense,
-                "scratchpad_bytes": self.scratchpad_bytes,
+                "scratchpad_bytes": self.scratchpad_bytes, "layers": self.layers,
                 "inputs": described(self.inputs), "outputs": described(self.outputs),
             }),
         }
@@ -272,7 +290,8 @@ class Program:
                    slots(about["outputs"]), about["offset"], about["image_bytes"],
                    about["tokens_offset"], about["macs"], about["macs_dense"],
                    about["tiles_visited"], about["tiles_total"], about["weight_bytes"],
-                   about["weight_bytes_dense"], about["scratchpad_bytes"])
+                   about["weight_bytes_dense"], about["scratchpad_bytes"],
+                   about["layers"], tensors["layer"])
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, NDArray]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from .api import run
+from .api import Result, run
 from .blocks import attention_block
 from .compiler import lower
-from .demo import SENTENCES
-from .models import MiniLM
+from .embedding import SENTENCES
+from .graph import Graph
+from .models import MiniLM, calibration_sentences
 from .models.modules import Array, Linear
 from .models.transformer import Layer, LayerTrace
 from .prune import compensate, saliency
@@ -27,8 +29,8 @@ LEVELS = (
 )
 """Geometries, each with levels as of :func:`~heddle.sparsity.pruned`."""
 
-COLUMNS = ("geometry", "sparsity", "weights kept", "cycles", "array cycles", "weight bytes",
-           "error of pruning", "error on Heddle", "cosine")
+COLUMNS = ("geometry", "sparsity", "weights kept", "cycles a layer", "array cycles",
+           "weight bytes", "error of pruning", "error on Heddle", "cosine")
 """Of the table."""
 
 _PARTS = ("query", "key", "value", "output")
@@ -53,32 +55,36 @@ def measure(levels: Sequence[tuple[str, str]] = LEVELS, *, layers: int = 6,
     lengths = [len(sequence) for sequence in sequences]
     traces = model.encoder.run(sequences)[:layers]
     samples = model.run(calibration_sentences())
+    dense = np.concatenate([trace.projected for trace in traces])
     for name, level in levels:
         geometry = preset(name)
-        reports, wanted, floats, outputs = [], [], [], []
-        for number, (layer, trace, sample) in enumerate(zip(
-                model.encoder.layers, traces, samples)):
-            graph = attention_block(f"MiniLM attention {number}, {level}",
-                                    _pruned(layer, sample, level, geometry), lengths)
-            inputs = {"hidden": trace.hidden}
-            quantised = quantise(graph, inputs)
-            result = run(lower(quantised, geometry), inputs, device=device, quantised=quantised)
-            if not result.report["matches_golden"]:
-                raise ValueError(f"The result of {graph.name} must equal the golden model's, and it "
-                                 "differs")
-            reports.append(result.report)
-            wanted.append(trace.projected)
-            floats.append(graph.evaluate(inputs)["output"])
-            outputs.append(result.output)
-        report = reports[0]
-        dense, got = np.concatenate(wanted), np.concatenate(outputs)
+        pruned_layers = [_pruned(layer, sample, level, geometry) for layer, sample, _ in zip(
+            model.encoder.layers, samples, traces)]
+        graphs = [attention_block(f"MiniLM attention {number}, {level}", layer, lengths)
+                  for number, layer in enumerate(pruned_layers)]
+        results = [_run(graph, trace.hidden, geometry, device)
+                   for graph, trace in zip(graphs, traces)]
+        exact = np.concatenate([graph.evaluate({"hidden": trace.hidden})["output"]
+                                for graph, trace in zip(graphs, traces)])
+        got = np.concatenate([result.output for result in results])
         cosines = (dense * got).sum(1) / np.linalg.norm(dense, axis=1) / np.linalg.norm(got, axis=1)
-        cycles = [each["cycles"] for each in reports if each["cycles"] is not None]
-        yield (name, level, f"{report['macs'] / report['macs_dense']:.1%}" if level != "dense"
-               else "100.0%", f"{np.mean(cycles):,.0f}" if cycles else "–",
-               f"{report['array_cycles']:,}", f"{report['weight_bytes']:,}",
-               f"{relative_error(np.concatenate(floats), dense):.1%}",
+        kept = np.mean([np.mean(getattr(layer, part).weight != 0)
+                        for layer in pruned_layers for part in _PARTS])
+        report = results[0].report
+        cycles = "–" if report["cycles"] is None else f"{report['cycles']:,}"
+        yield (name, level, f"{kept:.1%}", cycles, f"{report['array_cycles']:,}",
+               f"{report['weight_bytes']:,}", f"{relative_error(exact, dense):.1%}",
                f"{relative_error(got, dense):.1%}", f"{cosines.mean():.4f}")
+
+
+def _run(graph: Graph, hidden: Array, geometry: Geometry, device: str) -> Result:
+    quantised = quantise(graph, {"hidden": hidden})
+    result = run(lower(quantised, geometry), {"hidden": hidden}, device=device,
+                 quantised=quantised)
+    if not result.report["matches_golden"]:
+        raise ValueError(f"The result of {graph.name} must equal the golden model's, and it "
+                         "differs")
+    return result
 
 
 def _pruned(layer: Layer, sample: LayerTrace, level: str, geometry: Geometry) -> Layer:
@@ -88,5 +94,6 @@ def _pruned(layer: Layer, sample: LayerTrace, level: str, geometry: Geometry) ->
         return Linear(compensate(linear.weight, left != 0, inputs), linear.bias)
 
     sources = {part: sample.hidden for part in _PARTS} | {"output": sample.context}
-    return replace(layer, **{part: prune(getattr(layer, part), inputs)
-                             for part, inputs in sources.items()})
+    parts: dict[str, Any] = {part: prune(getattr(layer, part), inputs)
+                             for part, inputs in sources.items()}
+    return replace(layer, **parts)

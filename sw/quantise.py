@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -102,9 +102,12 @@ class QuantisedGraph:
         """
         values = dict(inputs)
         for layer in self.layers:
-            made = layer(*(values[name] for name in layer.inputs), geometry=preset(geometry))
-            values |= (zip(layer.outputs, made, strict=True) if isinstance(layer, QuantisedNorm)
-                       else {layer.output: made})
+            read = (values[name] for name in layer.inputs)
+            if isinstance(layer, QuantisedNorm):
+                made = layer(*read, geometry=preset(geometry))
+                values |= zip(layer.outputs, made, strict=True)
+            else:
+                values[layer.output] = layer(*read, geometry=preset(geometry))
         return values
 
     def integers(self, inputs: Mapping[str, ArrayLike],
@@ -302,8 +305,7 @@ def _norm(layer: Add | Norm, values: Mapping[str, Array], scales: dict[str, Scal
         layer.output in graph.outputs or any(reader is not following for reader in readers)
         or following is None)
     inputs = [_wide(scales[name]) for name in layer.inputs]
-    chosen: dict[str, Array] = {}
-    numbers: dict[str, NDArray | float] = {}
+    chosen: dict[str, Any] = {}
     if kept:
         least = norm.least_sum(norm.value_step(*inputs))
         scales[layer.output] = _choose_scale(layer.output, values, graph, headroom=headroom,
@@ -314,10 +316,10 @@ def _norm(layer: Add | Norm, values: Mapping[str, Array], scales: dict[str, Scal
         scales[following.output] = _choose_scale(following.output, values, graph,
                                                  headroom=headroom, least=_LEAST * least_output)
         chosen["output"] = _wide(scales[following.output])
-        numbers = {"gamma": following.gain, "beta": following.bias, "epsilon": following.epsilon}
+        chosen |= {"gamma": following.gain, "beta": following.bias, "epsilon": following.epsilon}
     return QuantisedNorm(layer.inputs, layer.output if kept else None,
                          following.output if following else None,
-                         norm.quantise_norm(*inputs, **chosen, **numbers),
+                         norm.quantise_norm(*inputs, **chosen),
                          following is not None and following.rms)
 
 

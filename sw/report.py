@@ -26,6 +26,14 @@ class Report:
     """From the first fetch of an instruction to the last acknowledged store."""
     array_cycles: int
     """Cycles in which the array took a step."""
+    wait_dma: int | None
+    """Cycles in which the array waited for a transfer."""
+    wait_operands: int | None
+    """Cycles in which the array waited for the operand buffer."""
+    wait_drain: int | None
+    """Cycles in which the array waited for a free context."""
+    wait_softmax: int | None
+    """Cycles in which the array waited for probabilities."""
     macs: int
     """Useful multiply-accumulates that were computed, without any padding: of layers with weights,
     those of weights that are not pruned, which are those that are not 0 before their quantisation;
@@ -80,6 +88,10 @@ class Report:
             device=device,
             cycles=counters.cycles,
             array_cycles=counters.array_cycles,
+            wait_dma=counters.wait_dma,
+            wait_operands=counters.wait_operands,
+            wait_drain=counters.wait_drain,
+            wait_softmax=counters.wait_softmax,
             macs=program.macs,
             macs_dense=program.macs_dense,
             peak_macs_per_cycle=g.peak_macs_per_cycle,

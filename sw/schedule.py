@@ -52,6 +52,8 @@ class Buffers:
     w: Matrix
     c_dram: Matrix | None
     c: Matrix | Drained
+    passing: int = 0
+    """Cycles of each tile of the outputs on its way to the next product, beside its fill."""
 
 
 class Schedule:
@@ -66,6 +68,9 @@ class Schedule:
         Keys of tiles in the operand buffer of which the last one comes late, to be used last.
     made : dict
         Which instruction is the last one to drain a tensor.
+    deferred : dict
+        Of tensors, the instructions that make each of their tiles and are not in the program yet:
+        a product that reads them can meet each tile as it is made.
     after : dict of int to int
         Which instruction is to start after the end of which earlier one, though their data do not
         depend on each other.
@@ -77,13 +82,18 @@ class Schedule:
         self.after: dict[int, int] = {}
         self.late: set[Hashable] = set()
         self.made: dict[Hashable, int] = {}
+        self.deferred: dict[Hashable, list[list[Instruction]]] = {}
         self.operands = OperandRing(geometry.operand_steps)
         self._spare = self._counted = 0  # cycles, after so many instructions, as of _after
+        self._making = self._passing = 0  # cycles for a tile of a product's inputs and outputs
 
     def multiply(self, inputs: Hashable, output: Hashable, product: Product, tiling: Tiling,
                  buffers: Buffers) -> None:
         """Add the instructions of a product; names of its inputs and output serve to find them
         again."""
+        made = self.deferred.get(inputs, [[]])[0]
+        self._making = sum(i.count * work(i, self.geometry) for i in made if i.queue == Queue.FILL)
+        self._passing = buffers.passing
         parts = list(self._parts(product, tiling, buffers))
         if not self.program and buffers.x_dram and tiling.piece == product.steps:
             part, *_ = parts.pop(0)
@@ -97,9 +107,25 @@ class Schedule:
             if tiling.piece == product.steps:
                 self._weave(loaded, self._compute(inputs, part, apart=self._ahead(loaded)))
             else:
-                self._weave(loaded, [self._compute_in_pieces(part, tiling.piece)])
+                self._weave(loaded, [self._compute_in_pieces(inputs, part, tiling.piece)])
         self.made[output] = next(number for number in reversed(range(len(self.program)))
                                  if self.program[number].queue == Queue.COMPUTE)
+
+    def settle(self) -> None:
+        """Add all that was deferred."""
+        for name in [*self.deferred]:
+            self.program += self._due(name, range(len(self.deferred[name])))
+
+    def _due(self, name: Hashable, tiles: range) -> list[Instruction]:
+        """Return, once, the instructions that make some tiles of a tensor if they were deferred."""
+        due: list[Instruction] = []
+        for tile in tiles:
+            if name in self.deferred:
+                due += self.deferred[name][tile]
+                self.deferred[name][tile] = []
+        if not any(self.deferred.get(name, [])):
+            self.deferred.pop(name, None)
+        return due
 
     def _ahead(self, loads: Sequence[Instruction]) -> bool:
         """Return whether the array is busy until some more transfers are over, as expected."""
@@ -163,17 +189,17 @@ class Schedule:
         """Return the blocks of a part in three phases; in the first and the last one, tiles may be
         computed one by one.
 
-        While a tile meets the blocks of the first phase, the next tile can be filled in; and while
-        the other tiles meet those of the last phase, the first tile of the result can be drained
-        and filled in for the next product. Where each block has instructions of its own, there are
-        few blocks in these phases.
+        While a tile meets the blocks of the first phase, the next tile can be made and filled in;
+        and while the other tiles meet those of the last phase, the first tile of the result can be
+        drained and filled in for the next product, or pass what lies between. Where each block has
+        instructions of its own, there are few blocks in these phases.
         """
         blocks, product, others = part.blocks, part.product, len(part.tiles) - 1
         if not others:
             return blocks[:0], blocks, blocks[:0]
         few = list(product.runs(blocks))
-        fill = LATENCY + product.x_words / FILL_SHARE
-        drain = (LATENCY + product.out_words / FILL_SHARE) / others
+        fill = LATENCY + product.x_words / FILL_SHARE + self._making
+        drain = max((LATENCY + product.out_words / FILL_SHARE) / others, self._passing)
         first = min(product.covering(blocks, fill), sum(map(len, few[:_RUNS])))
         left = blocks[first:]
         last = 0
@@ -195,30 +221,34 @@ class Schedule:
         missing = operand is None
         if operand is None:
             operand = self.operands.put((inputs, part.tiles), len(part.tiles) * stride)
+        making = inputs in self.deferred
         late = len(part.tiles) - (not missing and (inputs, part.tiles) in self.late)
         self.late.discard((inputs, part.tiles))
         first, _, last = phases = self._phases(part)
         products: list[list[Instruction]] = []
         for tiles in filter(None, (part.tiles[:late], part.tiles[late:])):
             for phase in phases:
-                alone = apart and (phase == last or (missing and phase == first))
+                alone = (apart and phase == last) or (
+                    missing and phase == first and (apart or making))
                 for run in part.product.runs(phase):
                     product = []
                     for some in _cut(tiles, 1 if alone else len(tiles)):
                         place = operand + part.tiles.index(some.start) * stride
                         if missing and not products:
+                            product += self._due(inputs, some)
                             product.append(part.fill(some, steps, place))
                         product.append(part.matmul(run, some, steps, place))
                     products.append(product + self._store(part, run, tiles))
         return products
 
-    def _compute_in_pieces(self, part: Part, piece: int) -> list[Instruction]:
+    def _compute_in_pieces(self, inputs: Hashable, part: Part, piece: int,
+                           ) -> list[Instruction]:
         """Multiply a part of one tile of which only a piece fits into the operand buffer."""
         products = []
         for blocks in _cut(part.blocks, self.geometry.ring_contexts):
             for steps in _cut(range(part.product.steps), piece):
                 operand = self.operands.put(None, self.geometry.padded_steps(len(steps)))
-                products += [part.fill(part.tiles, steps, operand),
+                products += [*self._due(inputs, part.tiles), part.fill(part.tiles, steps, operand),
                              part.matmul(blocks, part.tiles, steps, operand)]
             products += self._store(part, blocks, part.tiles)
         return products

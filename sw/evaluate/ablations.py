@@ -29,14 +29,14 @@ TEXTS = 30
 Scales = dict[str, Array]
 
 
-def ablations(geometry: Geometry, texts: int = TEXTS) -> Iterator[tuple[str, str, str]]:
+def ablations(geometry: Geometry, first: int = TEXTS) -> Iterator[tuple[str, str, str]]:
     """Yield a row for each change: what it is, mean and worst cosine of embeddings to float64.
 
     Parameters
     ----------
     geometry : :class:`~heddle.rtl.geometry.Geometry`
         Of the golden device that the first row is from.
-    texts : :class:`int`
+    first : :class:`int`
         Texts that are embedded.
 
     Raises
@@ -45,14 +45,16 @@ def ablations(geometry: Geometry, texts: int = TEXTS) -> Iterator[tuple[str, str
         If the weights or the texts are not installed.
     """
     model = MiniLM()
-    tokens = model.tokens(Lee.load(texts).texts)
-    wanted = model.pool([model.encoder([sequence]) for sequence in tokens])
+    texts = Lee.load(first).texts
+    tokens = model.tokens(texts)
+    wanted = model.embed(texts)
     x, lengths = model.encoder.embedding(calibration(model))
     graph = network_graph(model.encoder, lengths)
     values = graph.evaluate({"x": x})
 
     def row(change: str, outputs: Sequence[Array]) -> tuple[str, str, str]:
-        mean, worst = cosines(model.pool(outputs), wanted)
+        rows = np.concatenate(outputs)
+        mean, worst = cosines(model.pool(rows, [len(sequence) for sequence in tokens]), wanted)
         return change, f"{mean.heddle:.4f}", f"{worst.heddle:.4f}"
 
     def emulated(change: str, emulation: Emulation) -> tuple[str, str, str]:

@@ -93,8 +93,10 @@ def evaluate_polarity(*, geometry: Geometry, device: str, first: int | None = No
 def _embeddings(trial: Trial, texts: Sequence[str]) -> tuple[Array, Array]:
     """Return the embeddings of texts, in float64 and from the device."""
     model = MiniLM()
-    deployment = Deployment(model.encoder, calibration(model), trial.device)
-    return model.embed(texts), model.pool(trial.run(deployment, model.tokens(texts)))
+    deployment = Deployment(model.encoder, calibration(model), trial.device, name="MiniLM")
+    tokens = model.tokens(texts)
+    outputs = np.concatenate(trial.run(deployment, tokens))
+    return model.embed(texts), model.pool(outputs, [len(sequence) for sequence in tokens])
 
 
 def pearson(x: Array, y: Array) -> float:

@@ -2,8 +2,9 @@
 
 from .checkpoint import CheckpointError
 from .load import load_model
-from .minilm import MiniLM
+from .minilm import MiniLM, calibration_sentences
 from .sapiens import Sapiens
 from .transformer import LayerTrace, Transformer
 
-__all__ = ["CheckpointError", "LayerTrace", "MiniLM", "Sapiens", "Transformer", "load_model"]
+__all__ = ["CheckpointError", "LayerTrace", "MiniLM", "Sapiens", "Transformer",
+           "calibration_sentences", "load_model"]

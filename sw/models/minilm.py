@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -11,7 +13,13 @@ from .load import load_model
 from .packages import PACKAGES
 from .transformer import LayerTrace
 
-__all__ = ["MiniLM"]
+__all__ = ["MiniLM", "calibration_sentences"]
+
+
+def calibration_sentences() -> list[str]:
+    """Return sentences of many kinds, from which the scales of integers are found."""
+    text = Path(__file__).parent / "calibration.txt"
+    return text.read_text(encoding="utf-8").splitlines()
 
 
 class MiniLM:
@@ -21,6 +29,8 @@ class MiniLM:
     ----------
     dtype : dtype
         Precision of the reference computation.
+    layers : :class:`int`
+        How many of the layers there are to be.
 
     Attributes
     ----------
@@ -31,12 +41,14 @@ class MiniLM:
     ------
     ModuleNotFoundError
         If the weights or the tokenizer are not installed.
+    ValueError
+        If the encoder has not as many layers.
     """
 
     limit = 256
     """Tokens of a sentence beyond which the encoder was not trained; the rest is cut off."""
 
-    def __init__(self, dtype: DTypeLike = np.float64) -> None:
+    def __init__(self, dtype: DTypeLike = np.float64, *, layers: int = 6) -> None:
         file = PACKAGES["minilm"].path("model", "tokenizer.json")
         try:
             from tokenizers import Tokenizer
@@ -46,7 +58,10 @@ class MiniLM:
         self._tokenizer = Tokenizer.from_file(str(file))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.limit)
-        self.encoder = load_model("minilm", dtype)
+        encoder = load_model("minilm", dtype)
+        if not 1 <= layers <= len(encoder.layers):
+            raise ValueError(f"MiniLM must have 1 to {len(encoder.layers)} layers, not {layers}")
+        self.encoder = replace(encoder, layers=encoder.layers[:layers])
 
     def tokens(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the token numbers of each sentence, with its start and end marks."""
@@ -62,11 +77,18 @@ class MiniLM:
         The dot product of two of them is the similarity of the sentences.
         """
         sequences = self.tokens(sentences)
-        output = self.encoder(sequences)
-        ends = np.cumsum([len(sequence) for sequence in sequences])[:-1]
-        return self.pool(np.split(output, ends))
+        return self.pool(self.encoder(sequences), [len(sequence) for sequence in sequences])
 
-    def pool(self, outputs: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
-        """Return the vectors of sentences from the encoder's output for each, a row a token."""
-        means = np.stack([rows.mean(axis=0) for rows in outputs])
+    def pool(self, output: NDArray, lengths: Sequence[int]) -> NDArray:
+        """Return the mean of the rows of each sequence, scaled to length 1.
+
+        Parameters
+        ----------
+        output : array, shape ``[tokens, features]``
+            Of the last layer, the tokens of all sequences one after another.
+        lengths : sequence of int
+            Tokens of each sequence.
+        """
+        ends = np.cumsum(lengths)[:-1]
+        means = np.stack([rows.mean(axis=0) for rows in np.split(output, ends)])
         return means / np.linalg.norm(means, axis=1, keepdims=True)

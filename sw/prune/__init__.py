@@ -18,5 +18,5 @@ from .transformer import prune_transformer
 
 __all__ = ["AttentionWeights", "Columns", "Footprint", "Kept", "PrunedAttention", "PrunedLayer",
            "PrunedTransformer", "TransformerLayer", "compensate", "first_order", "footprint",
-           "inherit_nm", "magnitude", "prune_balanced", "prune_columns", "prune_hierarchical", "prune_nm",
-           "prune_transformer", "saliency"]
+           "inherit_nm", "magnitude", "prune_balanced", "prune_columns", "prune_hierarchical",
+           "prune_nm", "prune_transformer", "saliency"]

@@ -4,7 +4,7 @@ import pytest
 
 from heddle.api import run
 from heddle.compiler import lower
-from heddle.models.transformer import random_inputs, random_layers, transformer_graph
+from heddle.models.transformer_base import random_inputs, random_layers, transformer_graph
 from heddle.prune import prune_transformer
 from heddle.quantise import quantise
 from heddle.rtl.geometry import PRESETS

@@ -75,6 +75,29 @@ def test_error_of_sums(activation, gate_shift, seed):
     assert np.abs(got - wanted).max() <= (1 / 2 + 1 / 128) * step + TABLE_ERROR[activation]
 
 
+def by_definition(acc, bias, multiplier, shift, gate_shift, activation):
+    """The lines of docs/numerics.md, in integers of any size."""
+    v = max(-2**26, min(2**26 - 1, acc + bias))
+    p = v * multiplier
+    w = (p - (p < 0)) >> shift
+    u = max(-2**19, min(2**19 - 1, w))
+    t = max(-128, min(127, w >> gate_shift)) if u == w else (-128 if w < 0 else 127)
+    table = complements(activation)
+    g = 256 - table[t] if t >= 0 else table[-1 - t]
+    return max(-127, min(127, (u * g + 2**15) >> 16))
+
+
+@given(st.sampled_from([a for a in Activation if a != Activation.NONE]), st.integers(0, 2**32))
+def test_activation_as_defined(activation, seed):
+    rng = np.random.default_rng(seed)
+    shift, gate_shift = rng.integers(0, 64, 50) >> rng.integers(0, 3, 50), rng.integers(0, 16, 50)
+    multiplier = rng.integers(0, 1 << 17, 50)
+    acc, bias = rng.integers(-2**31, 2**31, (2, 50)) >> rng.integers(0, 32, (2, 50))
+    got = golden.requantise(acc[:, None], bias, multiplier, shift, gate_shift, activation)[:, 0]
+    assert got.tolist() == [by_definition(*map(int, each), activation)
+                            for each in zip(acc, bias, multiplier, shift, gate_shift)]
+
+
 @given(st.sampled_from(GATED), st.floats(1e-6, 16))
 def test_gate_shift_is_that_of_the_least_step(activation, step):
     gate_shift = find_gate_shift(activation, step)

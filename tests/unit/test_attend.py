@@ -11,6 +11,7 @@ from heddle.rtl.list_loader import entry_layout
 from heddle.sim.streams import run_streams
 
 WAIT = token(Queue.FILL, Queue.COMPUTE)
+LATE = token(Queue.LOAD, Queue.COMPUTE, 1)
 POST = token(Queue.COMPUTE, Queue.STORE)
 SLOTS, CONTEXTS, TILE_STEPS, DISTANCE = 16, 32, 2, 4
 
@@ -23,8 +24,8 @@ DEFAULTS = {
 }
 
 
-def instruction(opcode, **fields):
-    header = {"opcode": opcode, "waits": [{"token": WAIT}, {}, {}],
+def instruction(opcode, *, late=False, **fields):
+    header = {"opcode": opcode, "waits": [{"token": WAIT}, {"token": LATE * late, "each": 1}, {}],
               "posts": [{"token": POST}, {}, {}]}
     return instruction_layout(opcode).const({"header": header, **fields})
 
@@ -88,7 +89,7 @@ class Environment:
     """The array, the drain and the softmax as the engine sees them; checks what it may rely on."""
 
     def __init__(self, *, ready_after=lambda: 60, ready_every=1, drain_after=20, factor_after=50,
-                 tokens=1.0, seed=0):
+                 tokens=1.0, late_from=0, seed=0):
         self.dut = Compute(pool_bits=14, step_bits=9, contexts=CONTEXTS, slots=SLOTS,
                            tile_steps=TILE_STEPS, distance=DISTANCE,
                            entry=entry_layout(rows=4, depth=2, steps=16, candidates=1),
@@ -96,8 +97,9 @@ class Environment:
         self.ready_after, self.ready_every = ready_after, ready_every
         self.drain_after, self.factor_after = drain_after, factor_after
         self.tokens = tokens
+        self.late_from = late_from
         self.rng = random.Random(seed)
-        self.steps, self.segments, self.taken = [], [], []
+        self.steps, self.segments, self.taken, self.taken_late = [], [], [], []
         self.waits = {"wait_softmax": [], "wait_drain": [], "retired": []}
 
     def run(self, instructions, limit=4000):
@@ -124,7 +126,8 @@ class Environment:
         ready = released = open_halves = in_ring = asked = 0
         while True:
             tokens += self.rng.random() < self.tokens
-            ctx.set(dut.tokens.available, (tokens > 0) << WAIT)
+            late = cycle >= self.late_from
+            ctx.set(dut.tokens.available, (tokens > 0) << WAIT | late << LATE)
             strobes = {name: cycle in times for name, times in events.items()}
             ctx.set(dut.ready, strobes["ready"])
             ctx.set(dut.issue.freed, strobes["freed"])
@@ -138,7 +141,10 @@ class Environment:
             for name, wait in zip(self.waits, waits, strict=True):
                 if wait:
                     self.waits[name].append(cycle)
-            if take:
+            if take >> LATE & 1:
+                assert late
+                self.taken_late.append(cycle)
+            if take >> WAIT & 1:
                 tokens -= 1
                 self.taken.append(cycle)
                 assert tokens >= 0
@@ -236,6 +242,18 @@ def test_random_runs_with_random_delays():
 def test_each_instruction_takes_its_tokens_once():
     environment = run([attend(jobs=3, tiles=4), attend(tiles=30)], tokens=0.01, seed=1)
     assert len(environment.taken) == 2
+
+
+def test_late_waits_hold_up_outputs_but_no_scores():
+    """Scores go on, those of the next instruction too, as long as there are slots."""
+    runs = [attend(tiles=3), attend(tiles=30)]
+    environment = Environment(late_from=500)
+    environment.run([instruction(Opcode.ATTEND, late=True, **each) for each in runs])
+    check(environment, runs)
+    before = [segment.route for cycle, segment in environment.segments if cycle < 500]
+    assert before == [Route.SOFTMAX] * SLOTS
+    assert len(environment.taken_late) == len(runs)
+    assert not [cycle for cycle in environment.waits["wait_softmax"] if 250 < cycle < 500]
 
 
 def bubbles(environment, skip, tail):

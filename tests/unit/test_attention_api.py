@@ -212,6 +212,14 @@ def test_all_heads_in_one_instruction():
     assert [i["jobs"] for i in attends] == [3, 3]
 
 
+def test_keys_in_the_scratchpad_are_not_cut_into_chunks():
+    """A tile of queries visits three tiles of keys with masks, wherever they start."""
+    graph, inputs = block(tokens=40, heads=3, window=3)
+    program, _ = check(graph, inputs)
+    attends = [i for i in program.decoded() if i.opcode == Opcode.ATTEND]
+    assert [(i["jobs"], i["tiles"]) for i in attends] == [(3, 2), *[(3, 3)] * 8, (3, 2)]
+
+
 def test_block_is_near_float():
     graph, inputs = block(tokens=40, features=16, dim=8, causal=True)
     quantised = quantise(graph, inputs)

@@ -168,6 +168,30 @@ def test_equal_values_come_out_as_they_are():
     assert np.abs(computed(q, k, v, scale) - 100).max() <= 0.3
 
 
+@pytest.mark.parametrize("rows", [4, 8, 16])
+def test_probabilities_as_defined(rows):
+    """Of tiles of jobs at once: each key by itself, relative to the visible ones of its group."""
+    rng = np.random.default_rng(rows)
+    energy = rng.integers(-1 << 16, 1 << 16, (3, 2, 1, 40)) >> rng.integers(0, 12, (3, 2, 1, 40))
+    energy = np.clip(energy + rng.integers(0, 900, (3, 2, rows, 40)), -1 << 16, (1 << 16) - 1)
+    visible = rng.random((3, 1, rows, 40)) < 0.4
+    p, levels, seen = attention.tile_probabilities(energy, visible)
+    size = min(rows, 8)
+    for tile, job, group, lane in np.ndindex(3, 2, rows // size, 40):
+        keys = range(group * size, (group + 1) * size)
+        shown = [key for key in keys if visible[tile, 0, key, lane]]
+        assert seen[tile, job, group, lane] == bool(shown)
+        level = min((int(energy[tile, job, key, lane]) // 64 for key in shown), default=0)
+        assert levels[tile, job, group, lane] == level or not shown
+        for key in keys:
+            above = energy[tile, job, key, lane] - 64 * level
+            wanted = 0
+            if key in shown and above < 512:
+                power = round(16 * 127 * 2 ** (-(above % 64) / 64)) >> above // 64 + 3
+                wanted = (power >> 1) + (power & 1)
+            assert p[tile, job, key, lane] == wanted
+
+
 @pytest.mark.parametrize("level", range(8))
 def test_sums_stay_in_range(level):
     """Largest probabilities and values in all keys, for all positions within a granule."""

@@ -1,9 +1,11 @@
-"""Patterns as text, the way the command line takes them."""
+"""What benchmarks read: patterns, the way the command line takes them, and text for the encoder."""
 
 import numpy as np
 import pytest
 
-from heddle.benchmarks import pattern_arguments
+from heddle.benchmarks import pattern_arguments, text
+from heddle.embedding import SENTENCES
+from heddle.models import MiniLM
 
 
 @pytest.mark.parametrize(("text", "given"), [
@@ -44,3 +46,25 @@ def test_text_says_nothing_twice():
         pattern_arguments("block:4:2", 20, 20)
 
 
+@pytest.fixture(scope="module")
+def model():
+    return MiniLM(layers=1)
+
+
+@pytest.mark.parametrize(("tokens", "lengths"), [
+    (3, [3]), (128, [128]), (256, [256]), (257, [128, 129]), (1000, [250] * 4),
+])
+def test_text_has_exactly_so_many_tokens(model, tokens, lengths):
+    sequences = text(model, tokens)
+    assert [len(sequence) for sequence in sequences] == lengths
+    first = model.tokens(SENTENCES[:1])[0]
+    assert {(sequence[0], sequence[-1]) for sequence in sequences} == {(first[0], first[-1])}
+    read = [token for sequence in sequences for token in sequence[1:-1]]
+    assert read[:len(first) - 2] == first[1:-1][:len(read)]
+    again = 128 - 2 * len(SENTENCES)
+    assert read[again:] == read[:len(read) - again] or len(read) < again
+
+
+def test_text_must_have_room_for_a_word(model):
+    with pytest.raises(ValueError, match="must have at least 3 tokens, two of which are marks"):
+        text(model, 2)

@@ -17,7 +17,8 @@ from heddle.models.packages import PACKAGES
 from heddle.rtl.geometry import PRESETS
 from heddle.sparse import LEVELS
 
-REPORT = ["workload", "geometry", "device", "cycles", "array_cycles", "macs", "macs_dense",
+REPORT = ["workload", "geometry", "device", "cycles", "array_cycles", "wait_dma",
+          "wait_operands", "wait_drain", "wait_softmax", "macs", "macs_dense",
           "peak_macs_per_cycle", "utilisation", "dram_read_bytes", "dram_write_bytes",
           "scratchpad_bytes", "softmax_rows", "tiles_visited", "tiles_total", "weight_bytes",
           "weight_bytes_dense", "matches_golden", "error", "error_int8", "clock_mhz_assumed",
@@ -238,22 +239,98 @@ def test_ablations_are_a_table_of_markdown(monkeypatch):
 def test_demo_compares_and_keeps(tmp_path):
     result = heddle("demo", "--device", "golden", "--layers", 1, "--output", tmp_path)
     assert result.exit_code == 0, result.output
-    [report] = json.loads((tmp_path / "report.json").read_text())
-    assert report["macs_dense"] == 4 * 128 * 384 * 384 + 2 * 128 * 128 * 384
-    assert 4 * 128 * 384 * 384 < report["macs"] < report["macs_dense"]
-    assert report["matches_golden"] is True
-    assert 0 < report["tiles_visited"] < report["tiles_total"]
-    assert len(report["cosines"]) == 8
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert sum(report["tokens"]) == 128
     assert min(report["cosines"]) > 0.995
-    assert "every bit" in result.output
-    assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+    assert np.shape(report["similarities"]) == np.shape(report["similarities_float"]) == (8, 8)
+    [run] = report["runs"]
+    weights = 4 * 384 * 384 + 2 * 384 * 1536
+    assert run["macs_dense"] == 128 * weights + 2 * 128 * 128 * 384
+    assert 128 * weights < run["macs"] < run["macs_dense"]
+    assert run["weight_bytes"] == weights < run["dram_read_bytes"]
+    assert run["matches_golden"] is True
+    assert 0 < run["tiles_visited"] < run["tiles_total"]
+    for text in ("every bit", "similarity × 100, Heddle", "similarity × 100, float64"):
+        assert text in result.output
+    assert json.loads((tmp_path / "trace.json").read_text())["otherData"]["geometry"] == "zcu102"
+    for name in ("attention.png", "similarity.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "occupancy.png").exists()
+
+
+def test_demo_refuses_a_result_that_differs(monkeypatch, tmp_path):
+    monkeypatch.setattr("heddle.api._equal", lambda one, other: False)
+    result = heddle("demo", "--device", "golden", "--layers", 1, "--output", tmp_path)
+    assert result.exit_code == 1
+    assert "Every result must equal the golden model's, and some differ" in result.output
+
+
+def test_embed_any_texts(tmp_path):
+    file = tmp_path / "embeddings.json"
+    texts = ["A dog barks.", "The hound is barking.", "Stocks fell by 3 %."]
+    result = heddle("embed", *texts, "--device", "golden", "--json", file)
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text())
+    assert report["texts"] == texts
+    assert min(report["cosines"]) > 0.98
+    near, *far = np.array(report["similarities"])[np.triu_indices(3, 1)]
+    assert near > 0.7 > 0.3 > max(far)
+    assert [run["cycles"] for run in report["runs"]] == [None]
+    assert all(text in result.output for text in texts)
+
+
+def test_embed_needs_a_text():
+    result = heddle("embed", "--device", "golden")
+    assert result.exit_code == 2
+    assert "Missing argument 'TEXTS...'" in result.output
+
+
+def test_bench_of_the_encoder(tmp_path):
+    file = tmp_path / "report.json"
+    result = heddle("bench", "minilm", "--tokens", 37, "--device", "golden", "--json", file)
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text())
+    assert list(report) == [*REPORT, "sequences", "cosine"]
+    assert report["workload"] == "MiniLM, 37 tokens"
+    weights = 6 * (4 * 384 * 384 + 2 * 384 * 1536)
+    assert report["macs"] == 37 * weights + 6 * 2 * 384 * 37 ** 2
+    assert report["weight_bytes"] == weights < report["dram_read_bytes"]
+    assert report["sequences"] == 1
+    assert report["cosine"] > 0.97
+    assert report["matches_golden"] is True
+
+
+def test_trace_of_a_program_file(program):
+    folder, _ = program
+    result = heddle("trace", folder / "two.heddle", "--output", folder / "trace.json")
+    assert result.exit_code == 0, result.output
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    assert {"y MATMUL", "z STORE"} <= {event["name"] for event in events}
+    (folder / "two.heddle").write_bytes(b"no program")
+    result = heddle("trace", folder / "two.heddle", "--output", folder / "other.json")
+    assert result.exit_code == 1
+    assert "must be a complete program file" in result.output
 
 
 def test_demo_says_how_to_install_the_encoder(monkeypatch, tmp_path):
-    def missing(self):
+    def missing(self, *, layers):
         raise ModuleNotFoundError("The weights of MiniLM are not installed")
 
     monkeypatch.setattr(MiniLM, "__init__", missing)
     result = heddle("demo", "--output", tmp_path)
     assert result.exit_code == 1
     assert "The weights of MiniLM are not installed" in result.output
+
+
+def test_pruned_blocks_of_a_real_encoder():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in heddle(
+        "bench", "pruned", "--layers", 1, "--device", "golden").output.splitlines()]
+    assert len(rows) == 2 + 8
+    found = {(geometry, level): (float(kept[:-1]), float(error[:-1]))
+             for geometry, level, kept, _, _, _, _, error, _ in rows[2:]}
+    for geometry in ("zcu102", "zcu102-nm"):
+        kept, error = found[geometry, "dense"]
+        assert kept == 100
+        assert error < 5
+    assert [found["zcu102-nm", level][0] for level in ("3:4", "2:4", "0.333+3:4")] == [75, 50, 50]
+    assert found["zcu102-nm", "2:4"][1] < found["zcu102", "0.5"][1]

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heddle.assembler import assemble, encode
 from heddle.footprint import footprint
@@ -12,6 +14,7 @@ from heddle.rtl.geometry import preset
 from heddle.rtl.isa import Activation, Layout
 from heddle.sim import golden, norm
 from heddle.sim.executor import Deadlock, ProgramError, execute
+from heddle.sim.steps import prepare
 
 TINY = preset("tiny")
 ROWS, LANES, DEPTH, WORD = TINY.rows, TINY.lanes, TINY.depth, TINY.word_bytes
@@ -111,6 +114,40 @@ def test_an_iteration_that_needs_a_later_one_waits_for_all():
     assert str(program[0]).endswith("post=LOAD>STORE.0")
 
 
+ATTEND = ("ATTEND group=1 jobs=1 tiles=1 steps=2 blocks=1 begin=1 end=1 "
+          "k=0 v=8 v_stride=2 q=0 c=100 ")
+
+
+def test_values_are_waited_for_late():
+    program = assemble(f"""
+        LOAD count=1 rows=1 words=2
+        LOAD count=1 rows=1 words=2 pool=8
+        {ATTEND}
+        LOAD count=1 rows=1 words=2 pool=10
+        {ATTEND.replace("k=0", "k=8").replace("v=8", "v=10")}
+    """)
+    synchronise(program, TINY)
+    assert [str(i).partition(" wait")[2] for i in (program[2], program[4])] == [
+        "=LOAD>COMPUTE.0 wait=LOAD>COMPUTE.1*",
+        "=LOAD>COMPUTE.0 wait=LOAD>COMPUTE.1*",  # what was waited for late, too
+    ]
+
+
+def test_values_are_waited_for_at_once_if_no_wait_is_left():
+    program = assemble(f"""
+        LOAD count=1 rows=1 words=4 pool=100
+        STORE count=1 rows=1 words=4 pool=100
+        LOAD count=1 rows=1 words=2
+        FILL count=1 steps=2
+        LOAD count=1 rows=1 words=2 pool=8
+        {ATTEND}
+    """)
+    synchronise(program, TINY)
+    assert sorted(str(program[5]).split()[-3:]) == [
+        "wait=FILL>COMPUTE.0", "wait=LOAD>COMPUTE.0", "wait=STORE>COMPUTE.0"]
+    assert "post=LOAD>COMPUTE.0" in str(program[4])
+
+
 def test_dependencies_on_request():
     program = assemble("LOAD count=1 rows=1 words=1\nSTORE count=1 rows=1 words=1 pool=9 dram=8")
     synchronise(program, TINY, after={1: 0})
@@ -186,6 +223,52 @@ def test_results_do_not_depend_on_the_order_of_the_queues():
         except ProgramError:  # the store came before the load
             results.add(None)
     assert len(results) > 2
+
+
+_sizes = st.fixed_dictionaries(
+    {name: st.integers(1, 5) for name in ("count", "rows", "words")}
+    | {name: st.integers(0, 4) for name in ("ring", "pool_stride", "pool_row_stride")}
+    | {name: st.integers(0, 4).map(WORD.__mul__) for name in ("dram_stride", "dram_row_stride")})
+
+
+@given(_sizes, _sizes)
+def test_iterations_are_in_order_however_many_are_executed_together(load, store):
+    """Here they write words again and again; with a seed there is one at a time."""
+    load, store = (" ".join(f"{name}={value}" for name, value in sizes.items())
+                   for sizes in (load, store))
+    program = assemble(f"LOAD count=1 rows=1 words=64\nLOAD pool=5 {load}\nSTORE dram=64 {store}")
+    synchronise(program, TINY)
+    data = np.random.default_rng(0).bytes(64 * WORD)
+    (together, totals), (in_order, same) = (run(program, data, seed=seed) for seed in (None, 1))
+    assert (together == in_order).all()
+    assert totals == same
+
+
+@pytest.mark.parametrize(("c", "independent"), [(60, True), (8, True), (12, False), (24, True)])
+def test_tiles_are_in_order_where_one_is_written_over_the_next(c, independent):
+    """Three tiles from word 8 on, normalised in place, over the next one, or elsewhere."""
+    _, data, _ = normalisation()
+    tables = data[4 * WORD:]
+    text = (f"NORM x=8 x_stride=4 c={c} c_stride=4 params=80 count=3 words=4 features=7 norm=1 "
+            "reciprocal=9586981 reciprocal_shift=3")
+    program = assemble(f"""
+        LOAD count=1 rows=1 words=12 pool=8
+        LOAD count=1 rows=1 words={len(tables) // WORD} dram={12 * WORD} pool=80
+        {text}
+        STORE count=1 rows=1 words=12 pool={c}
+    """)
+    assert prepare(TINY, encode(program[2])).independent == independent
+    synchronise(program, TINY)
+    data = np.random.default_rng(1).bytes(12 * WORD) + tables
+    images = [run(program, data, seed=seed)[0] for seed in (None, 1)]
+    assert (images[0] == images[1]).all()
+    x = np.frombuffer(data[:12 * WORD], np.int8).reshape(3, -1, LANES)
+    scales = norm.unpack_norm(np.frombuffer(tables, np.uint8), 8, 7, 0)
+    results = []
+    for tile in x:
+        source = results[-1] if results and not independent else tile
+        results.append(norm.normalise(norm.values(source, None, scales), scales))
+    assert (images[0][:12 * WORD].view(np.int8) == np.ravel(results)).all()
 
 
 def test_footprints_of_the_layouts():

@@ -34,6 +34,15 @@ def test_matmul_wraps_as_the_accumulators_do():
     assert golden.matmul(low, low) == -1 << 31
 
 
+def test_matmul_of_many():
+    """Leading axes are broadcast, and single precision may hold the integers."""
+    rng = np.random.default_rng(4)
+    a, b = int8(rng, 3, 1, 1500, 4), int8(rng, 2, 1500, 8)
+    wanted = np.einsum("bki,tkj->btij", a[:, 0].astype(int), b.astype(int))
+    assert (golden.matmul(a, b) == wanted).all()
+    assert (golden.matmul(a.astype(np.float32), b.astype(np.float32)) == wanted).all()
+
+
 def rounded(acc, bias, multiplier, shift):
     """The definition, in rational numbers."""
     total = max(-2**26, min(2**26 - 1, acc + bias))

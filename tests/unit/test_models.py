@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from heddle.models import MiniLM, Sapiens, load_model
+from heddle.embedding import SENTENCES
+from heddle.models import MiniLM, Sapiens, calibration_sentences, load_model
 from heddle.models.packages import PACKAGES
 from heddle.models.sapiens import antibodies
 
@@ -76,6 +77,24 @@ def test_single_precision_is_close(minilm):
 
 def test_long_sentences_are_cut(minilm):
     assert len(minilm.tokens(["thread " * 1000])[0]) == MiniLM.limit
+
+
+def test_the_first_layers_alone(minilm):
+    traces, whole = (model.run(["Two layers will do."]) for model in (MiniLM(layers=2), minilm))
+    assert len(traces) == 2
+    np.testing.assert_array_equal(traces[1].output, whole[1].output)
+    with pytest.raises(ValueError, match="MiniLM must have 1 to 6 layers, not 7"):
+        MiniLM(layers=7)
+
+
+def test_calibration_is_many_other_sentences(minilm):
+    sentences = calibration_sentences()
+    assert len(set(sentences)) == len(sentences) >= 50
+    assert all(sentence == sentence.strip() != "" for sentence in sentences)
+    assert not set(sentences) & set(SENTENCES)
+    lengths = [len(sequence) for sequence in minilm.tokens(sentences)]
+    assert min(lengths) < 15 < 50 < max(lengths)
+    assert (minilm.embed(SENTENCES) @ minilm.embed(sentences).T).max() < 0.6
 
 
 def test_refusals(minilm):

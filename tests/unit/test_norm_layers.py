@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import heddle
 from heddle.compiler import lower
+from heddle.cost import estimate
 from heddle.quantise import quantise, relative_error
 from heddle.rtl.isa import Opcode
 
@@ -112,6 +113,38 @@ def test_tensors_that_do_not_fit_pass_through():
     assert program.scratchpad_bytes <= geometry.scratchpad_bytes
     assert sum(slot.part_bytes * 5 for slot in (*program.inputs.values(), *program.outputs.values())
                ) > geometry.scratchpad_bytes
+
+
+@pytest.mark.parametrize("source", ["norm", "sum"])
+@pytest.mark.parametrize("features", [12, 200])
+def test_what_follows_reads_what_was_made(source, features):
+    """Whether a product can meet tiles as they are made, reads the sum, or finds all in DRAM."""
+    graph = heddle.Graph()
+    random = np.random.default_rng(features)
+    names = [graph.input(name, tokens=30, features=features) for name in "xy"]
+    graph.add("sum", *names)
+    graph.norm("norm", "sum", np.ones(features))
+    graph.linear("product", source, random.normal(size=(12, features)))
+    graph.output("product", graph.add("again", "sum", "norm"))
+    check(graph, {name: random.normal(size=(30, features)) for name in names}, "tiny")
+
+
+def test_tiles_are_multiplied_while_others_are_normalised():
+    """In a chain the norms cost little beside the products."""
+    cycles = {}
+    for normed in (False, True):
+        graph = heddle.Graph()
+        random = np.random.default_rng(0)
+        x = y = graph.input("x", tokens=128, features=384)
+        for n in range(4):
+            y = graph.linear(f"y{n}", y, random.normal(size=(384, 384)))
+            y = graph.norm(f"n{n}", graph.add(f"s{n}", x, y), np.ones(384)) if normed else y
+            x = y
+        graph.output(y)
+        program = lower(quantise(graph, {"x": random.normal(size=(128, 384))}),
+                        heddle.preset("zcu102"))
+        cycles[normed] = estimate(program.decoded(), program.geometry).cycles
+    assert cycles[True] < 1.2 * cycles[False]
 
 
 def test_refusals():

@@ -47,6 +47,8 @@ def test_round_trip(program, tmp_path):
     assert loaded.geometry == program.geometry
     assert (loaded.name, loaded.macs, loaded.scratchpad_bytes) == (
         "two layers", 9 * 13 * 21 + 9 * 21 * 6, program.scratchpad_bytes)
+    assert loaded.layer_names() == program.layer_names()
+    assert set(program.layer_names()) == set(loaded.layers) == {"h", "y"}
     assert (loaded.image(X) == program.image(X)).all()
     one, other = run(program, X), run(loaded, X)
     assert list(one) == list(other) == ["h", "y"]
@@ -111,6 +113,9 @@ def rewrite(path, change):
     (lambda m, t: m.update(program="{}"), "(KeyError: 'name')"),
     (lambda m, t: m.update(program=m["program"].replace('"image_bytes": ', '"image_bytes": -')),
      "(ValueError: Constants must end within an image of -"),
+    (lambda m, t: t.pop("layer"), "(KeyError: 'layer')"),
+    (lambda m, t: t["layer"].__setitem__(0, 2), "numbers below 2, not 31 up to 2"),
+    (lambda m, t: t.update(layer=t["layer"][1:].copy()), "must be 31 numbers below 2, not 30 up"),
     (lambda m, t: m.update(geometry=json.dumps({"rows": 3})), "(TypeError: Geometry"),
 ])
 def test_a_wrong_file_with_a_right_checksum(contents, change, message):

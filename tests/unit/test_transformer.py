@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from heddle.cli import main
 from heddle.compiler import lower
-from heddle.models.transformer import random_inputs, random_layers, transformer_graph
+from heddle.models.transformer_base import random_inputs, random_layers, transformer_graph
 from heddle.prune import prune_transformer
 from heddle.quantise import quantise
 from heddle.rtl.geometry import preset
