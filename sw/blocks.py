@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from .graph import Graph
-from .models.modules import Linear, SelfAttention
+from .models.modules import SelfAttention
 from .patterns import Pattern
 
-__all__ = ["attention_block", "linear_block"]
+__all__ = ["attention_block"]
 
 
 def attention_block(name: str, layer: SelfAttention, lengths: Sequence[int]) -> Graph:
@@ -36,12 +36,4 @@ def attention_block(name: str, layer: SelfAttention, lengths: Sequence[int]) -> 
     pattern = Pattern(tokens, tokens, mask=np.equal.outer(sequence, sequence), heads=layer.heads)
     graph.attention("context", "query", "key", "value", heads=layer.heads, pattern=pattern)
     graph.output(graph.linear("output", "context", layer.output.weight, layer.output.bias))
-    return graph
-
-
-def linear_block(name: str, linear: Linear, tokens: int) -> Graph:
-    """Return a linear layer as a graph from ``hidden`` to ``output``."""
-    graph = Graph(name)
-    hidden = graph.input("hidden", tokens=tokens, features=linear.weight.shape[1])
-    graph.output(graph.linear("output", hidden, linear.weight, linear.bias))
     return graph

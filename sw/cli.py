@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -16,6 +17,9 @@ from rich.status import Status
 from rich.table import Table
 
 from .rtl.geometry import PRESETS
+
+if TYPE_CHECKING:
+    from .evaluate import Evaluation
 
 __all__ = ["main"]
 
@@ -254,26 +258,73 @@ def evaluate() -> None:
     """Measure the accuracy of trained networks."""
 
 
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of every evaluation."""
+    for option in (_json, click.option(
+            "--first", type=click.IntRange(1),
+            help="Only the first texts, chains, windows or images; by default all."), click.option(
+            "--device", type=click.Choice(["rtl", "golden"]), default="golden", show_default=True,
+            help="The RTL in Verilator, or the NumPy model."), _geometry):
+        command = option(command)
+    return command
+
+
+@evaluate.command()
+@_options
+def lee(**options: Any) -> None:
+    """Compare MiniLM's similarities of news texts with those that people gave."""
+    from .evaluate import evaluate_lee
+
+    _evaluate([evaluate_lee], **options)
+
+
+@evaluate.command()
+@_options
+def polarity(**options: Any) -> None:
+    """Tell film reviews in favour from others by MiniLM's embeddings."""
+    from .evaluate import evaluate_polarity
+
+    _evaluate([evaluate_polarity], **options)
+
+
+@evaluate.command()
+@_options
+def sapiens(**options: Any) -> None:
+    """Name masked residues of antibodies."""
+    from .evaluate import evaluate_sapiens
+
+    _evaluate([evaluate_sapiens], **options)
+
+
+@evaluate.command()
+@_options
+def characters(**options: Any) -> None:
+    """Guess the next character of a text."""
+    from .evaluate import evaluate_characters
+
+    _evaluate([evaluate_characters], **options)
+
+
 @evaluate.command()
 @click.option("--model", type=click.Choice(["dense", "80", "90"]), multiple=True,
               default=["dense", "80", "90"], help="A model, or several; by default all.")
-@click.option("--images", type=click.IntRange(1), help="Only so many of the 360 test images.")
-@_geometry
-@click.option("--device", type=click.Choice(["rtl", "golden"]), default="golden",
-              show_default=True, help="The RTL in Verilator, or the NumPy model.")
-@_json
-def digits(model: tuple[str, ...], images: int | None, geometry: str, device: str,
-           file: Path | None) -> None:
+@_options
+def digits(model: tuple[str, ...], **options: Any) -> None:
     """Read handwritten digits with vision transformers, dense and pruned."""
-    from .evaluate import evaluate_digits, table
+    from .evaluate import evaluate_digits
 
-    with _running(geometry, device) as status:
-        evaluations = [evaluate_digits(
-            level, geometry=PRESETS[geometry], device=device, images=images,
-            progress=lambda done: status.update(f"{done} images are read")) for level in model]
-    _console.print(table(evaluations))
-    if file is not None:
-        file.write_text(json.dumps([each.as_dict() for each in evaluations], indent=2) + "\n")
+    _evaluate([partial(evaluate_digits, level) for level in model], **options)
+
+
+@evaluate.command()
+@_geometry
+@click.option("--texts", type=click.IntRange(1), default=30, show_default=True,
+              help="Texts that are embedded.")
+def ablations(geometry: str, texts: int) -> None:
+    """Change one choice of the number formats at a time, and print MiniLM's table as Markdown."""
+    from .evaluate.ablations import COLUMNS, ablations
+
+    _table(COLUMNS, 1, ablations(PRESETS[geometry], texts))
 
 
 @main.command()
@@ -375,6 +426,21 @@ def models() -> None:
         table.add_row(name, package.requirement, f"{package.megabytes}", package.licence,
                       "no" if package.folder is None else "yes")
     _console.print(table)
+
+
+def _evaluate(evaluations: Sequence[Callable[..., Evaluation]], *, geometry: str, device: str,
+              first: int | None, file: Path | None) -> None:
+    """Carry out evaluations, print a table of each, and write them as JSON if a file is named."""
+    from .evaluate import table
+
+    with _running(geometry, device) as status:
+        done = [evaluation(geometry=PRESETS[geometry], device=device, first=first,
+                           progress=lambda count: status.update(f"{count:,} sequences are done"))
+                for evaluation in evaluations]
+    for each in done:
+        _console.print(table(each))
+    if file is not None:
+        file.write_text(json.dumps([each.as_dict() for each in done], indent=2) + "\n")
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -23,6 +23,8 @@ __all__ = ["Deployment", "batches", "network_graph"]
 _GATES = {"gelu_tanh": "gelu"}
 """Activations in place of which the device computes another one; they differ by less than 5e-4."""
 
+_PROGRAMS = 16  # that a deployment keeps; one of MiniLM has 11 MB of weights
+
 
 def network_graph(model: Transformer, lengths: Sequence[int], name: str | None = None) -> Graph:
     """Return the layers of a network as a graph, for sequences of these lengths.
@@ -115,7 +117,7 @@ class Deployment:
         x, lengths = model.embedding(calibration)
         self.quantised = quantise(network_graph(model, lengths), {"x": x}, headroom=headroom)
         self.results: list[Result] = []
-        self._compiled = functools.lru_cache(64)(self._compile)
+        self._compiled = functools.lru_cache(_PROGRAMS)(self._compile)
 
     def programs(self, lengths: Sequence[int]) -> list[Program]:
         """Return the programs through which sequences of these lengths go, in their order."""

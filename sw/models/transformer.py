@@ -177,6 +177,13 @@ class Transformer:
     head: Head | None = None
     """Reads every token; or of an image the special ones, as many as it has inputs for."""
 
+    @property
+    def projections(self) -> dict[str, Linear]:
+        """The linear layers of all layers by their names; embedding and head are not among them."""
+        return {f"layers.{n}.{part}": getattr(layer, part)
+                for n, layer in enumerate(self.layers)
+                for part in ("query", "key", "value", "output", "expand", "contract")}
+
     def embed(self, inputs: Any) -> Array:
         """Return the input of the first layer: a row for each token of all sequences."""
         return self.embedding(inputs)[0]
@@ -206,9 +213,15 @@ class Transformer:
         ValueError
             If the file of the model has no head.
         """
+        return self.read(self(inputs))
+
+    def read(self, x: Array) -> Array:
+        """Return the logits of every token or image, from the output of the last layer.
+
+        That is normalised if the model does so; refuses what :meth:`logits` refuses.
+        """
         if self.head is None:
             raise ValueError(f"Logits need a head, and this {self.kind} model has none")
-        x = self(inputs)
         if isinstance(self.embedding, PatchEmbedding):
             images = x.reshape(-1, x.shape[1] * len(self.embedding.positions))
             x = images[:, :self.head.decoder.weight.shape[1]]

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..models.vit import EPSILON, HEADS
+from .block import Block
 
 __all__ = ["VisionTransformer"]
 
 _POSITIONS = 0.5  # their spread in the beginning; much less, and pixels are hard to tell apart
-
-
-class Block(nn.Module):
-    """One layer: attention, then feed-forward, each of a normalised input and added to it."""
-
-    def __init__(self, width: int, inner: int) -> None:
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(width, eps=EPSILON)
-        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
-        self.norm = nn.LayerNorm(width, eps=EPSILON)
-        self.expand = nn.Linear(width, inner)
-        self.contract = nn.Linear(inner, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output ``[images, tokens, width]``."""
-        hidden = self.attention_norm(x)
-        q, k, v = (projection(hidden).unflatten(2, (HEADS, -1)).transpose(1, 2)
-                   for projection in (self.query, self.key, self.value))
-        context = functional.scaled_dot_product_attention(q, k, v)
-        x = x + self.output(context.transpose(1, 2).flatten(2))
-        return x + self.contract(functional.gelu(self.expand(self.norm(x))))
 
 
 class VisionTransformer(nn.Module):
@@ -52,7 +31,8 @@ class VisionTransformer(nn.Module):
         nn.init.zeros_(self.embedding.bias)
         self.class_token = nn.Parameter(torch.zeros(width))
         self.positions = nn.Parameter(torch.randn(pixels + 1, width) * _POSITIONS)
-        self.layers = nn.ModuleList(Block(width, inner) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            Block(width, inner, heads=HEADS, epsilon=EPSILON) for _ in range(layers))
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.head = nn.Linear(width, classes)
 

@@ -197,18 +197,43 @@ def test_traceback_on_demand(program):
 
 def test_evaluation_of_digits(tmp_path):
     file = tmp_path / "digits.json"
-    result = heddle("evaluate", "digits", "--model", "dense", "--model", "80", "--images", 3,
+    result = heddle("evaluate", "digits", "--model", "dense", "--model", "80", "--first", 3,
                     "--geometry", "compact", "--json", file)
     assert result.exit_code == 0, result.output
     dense, pruned = json.loads(file.read_text())
-    assert [dense["model"], pruned["model"]] == ["dense", "80"]
-    assert dense["kept"] > 0.99 > 0.2 >= pruned["kept"]
+    assert [dense["task"], pruned["task"]] == ["digits dense", "digits 80"]
+    kept = [report["figures"]["weights kept"]["heddle"] for report in (dense, pruned)]
+    assert kept[0] > 0.99 > 0.2 >= kept[1]
     for report in (dense, pruned):
         assert report["geometry"] == "compact"
         assert report["device"] == "golden"
-        assert report["images"] == 3
+        assert report["samples"] == 3
         assert report["cycles"] is report["matches_golden"] is None
-    assert "of 3 images" in result.output
+    assert "digits 80: 3 samples, compact (golden)" in result.output
+
+
+@pytest.mark.parametrize(("task", "first", "figure"), [
+    ("lee", 3, "Pearson correlation"), ("characters", 1, "nats a character")])
+def test_evaluations_print_float_beside_heddle(task, first, figure, tmp_path):
+    file = tmp_path / "report.json"
+    result = heddle("evaluate", task, "--first", first, "--json", file)
+    assert result.exit_code == 0, result.output
+    [report] = json.loads(file.read_text())
+    assert report["task"] == task
+    assert figure in result.output
+    assert f"{report['figures'][figure]['float64']:.4f}" in result.output
+    assert f"{report['figures'][figure]['heddle']:.4f}" in result.output
+
+
+def test_ablations_are_a_table_of_markdown(monkeypatch):
+    def ablations(geometry, texts):
+        yield f"none on {geometry.name}", f"{texts}", "0.9"
+
+    monkeypatch.setattr("heddle.evaluate.ablations.ablations", ablations)
+    result = heddle("evaluate", "ablations", "--texts", 7)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [
+        "| change | mean | worst |", "| --- | --: | --: |", "| none on zcu102 | 7 | 0.9 |"]
 
 
 def test_demo_compares_and_keeps(tmp_path):

@@ -11,7 +11,7 @@ from heddle.rtl.geometry import PRESETS
 
 ZCU102 = PRESETS["zcu102"]
 SAMPLE = 48
-"""Test images that go through programs; the whole test takes a minute for each model."""
+"""Test images that go through programs."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_files_are_small(level):
 
 
 def test_weights_are_pruned_as_claimed(level, model):
-    weights = [linear.weight for linear in model.linears.values()]
+    weights = [linear.weight for linear in model.projections.values()]
     assert len(weights) == 24
     kept = sum(map(np.count_nonzero, weights)) / sum(weight.size for weight in weights)
     assert kept <= 1 - LEVELS[level] + 1e-9
@@ -77,7 +77,7 @@ def test_weights_are_pruned_as_claimed(level, model):
 def test_blocks_are_balanced_over_the_banks(pruned):
     rows, depth = ZCU102.rows, ZCU102.depth
     fraction = []
-    for name, linear in load(pruned).linears.items():
+    for name, linear in load(pruned).projections.items():
         outputs, inputs = linear.weight.shape
         blocks = (linear.weight != 0).reshape(outputs // rows, rows, inputs)
         used = blocks.any(1)
@@ -87,7 +87,7 @@ def test_blocks_are_balanced_over_the_banks(pruned):
         fraction.append(steps * rows * depth * len(blocks))
         if pruned == "80":
             assert (banks == steps).all(), name
-    kept = sum(fraction) / sum(linear.weight.size for linear in load(pruned).linears.values())
+    kept = sum(fraction) / sum(linear.weight.size for linear in load(pruned).projections.values())
     assert kept <= {"80": 0.2, "90": 0.11}[pruned]
 
 
@@ -99,7 +99,7 @@ def test_unknown_model_is_refused():
 # -- reference -------------------------------------------------------------------------------------
 
 def named_right(model, part):
-    return int((model.run(part.images).argmax(1) == part.labels).sum())
+    return int((model.logits(part.images[:, np.newaxis]).argmax(1) == part.labels).sum())
 
 
 def test_accuracy_in_floating_point(digits):
@@ -109,59 +109,47 @@ def test_accuracy_in_floating_point(digits):
     assert more >= dense - 0.03 * 360
 
 
-def test_stages_make_up_the_network(digits, model):
-    images = digits.test.images[:3]
-    np.testing.assert_allclose(model.run(images), model.network.logits(images[:, np.newaxis]),
-                               atol=1e-12)
-
-
 def test_images_do_not_see_each_other(digits, model):
-    images = digits.test.images[:3]
-    alone = np.concatenate([model.run(image[np.newaxis]) for image in images])
-    np.testing.assert_allclose(model.run(images), alone, atol=1e-10)
+    images = digits.test.images[:3, np.newaxis]
+    alone = np.concatenate([model.logits(image[np.newaxis]) for image in images])
+    np.testing.assert_allclose(model.logits(images), alone, atol=1e-10)
 
 
 def test_single_precision_is_close(digits, level, model):
-    images = digits.test.images[:3]
-    logits = load(level, np.float32).run(images)
+    images = digits.test.images[:3, np.newaxis]
+    logits = load(level, np.float32).logits(images)
     assert logits.dtype == np.float32
-    np.testing.assert_allclose(logits, model.run(images), atol=1e-3)
+    np.testing.assert_allclose(logits, model.logits(images), atol=1e-3)
 
 
-def test_stages_take_the_place_of_the_model(digits, model):
-    seen = []
-
-    def stage(name, x):
-        seen.append((name, x.shape))
-        return model.stage(name, x)
-
-    images = digits.test.images[:2]
-    np.testing.assert_array_equal(model.run(images, stage), model.run(images))
-    assert seen == [each for n in range(4) for each in (
-        (f"attention {n}", (130, 64)), (f"expand {n}", (130, 64)), (f"contract {n}", (130, 128)))
-    ] + [("head", (2, 64))]
-
-
-@pytest.mark.parametrize("shape", [(0, 8, 8), (8, 8), (2, 7, 8)])
+@pytest.mark.parametrize("shape", [(0, 1, 8, 8), (2, 8, 8), (2, 1, 7, 8)])
 def test_other_images_are_refused(model, shape):
     with pytest.raises(ValueError, match=r"shape \[images, 1, 8, 8\], at least one, not"):
-        model.run(np.zeros(shape))
+        model.logits(np.zeros(shape))
 
 
 # -- programs --------------------------------------------------------------------------------------
 
 def test_programs_name_what_floating_point_names(level):
     seen = []
-    result = evaluate_digits(level, geometry=ZCU102, device="golden", images=SAMPLE,
+    result = evaluate_digits(level, geometry=ZCU102, device="golden", first=SAMPLE,
                              progress=seen.append)
     assert seen == [24, 48]
-    assert result.images == SAMPLE
-    assert result.same >= SAMPLE - 1
-    assert result.correct >= result.correct_float - 1
+    assert result.samples == SAMPLE
+    assert result["named alike"].heddle >= 1 - 1 / SAMPLE
+    right = result["named right"]
+    assert right.heddle >= right.float64 - 1 / SAMPLE
+    assert result["weights kept"].heddle == pytest.approx(1 - LEVELS[level], abs=0.002)
     assert result.array_cycles > 0
     assert result.cycles is result.matches_golden is None
 
 
+def test_fewer_weights_take_fewer_cycles():
+    dense, pruned = (evaluate_digits(level, geometry=ZCU102, device="golden", first=4)
+                     for level in ("dense", "80"))
+    assert pruned.array_cycles < 0.5 * dense.array_cycles
+
+
 def test_geometry_that_is_too_small_is_refused():
     with pytest.raises(ValueError, match="Keys and values must fit into the scratchpad"):
-        evaluate_digits("dense", geometry=PRESETS["tiny"], device="golden", images=1)
+        evaluate_digits("dense", geometry=PRESETS["tiny"], device="golden", first=1)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 from safetensors.numpy import load_file
 
-from ..vit import VisionTransformer
+from ..transformer import Transformer
+from ..vit import vision_transformer
 
 __all__ = ["LEVELS", "load", "weights_file"]
 
@@ -29,7 +30,9 @@ def weights_file(level: str) -> Path:
     return Path(__file__).parent / f"{level}.safetensors"
 
 
-def load(level: str, dtype: DTypeLike = np.float64) -> VisionTransformer:
+def load(level: str, dtype: DTypeLike = np.float64) -> Transformer:
     """Return a trained model: ``dense``, ``80`` or ``90``; refuses what :func:`weights_file` does.
+
+    Its inputs are images ``[images, 1, side, side]``, its logits those of the ten digits.
     """
-    return VisionTransformer(load_file(weights_file(level)), dtype)
+    return vision_transformer(load_file(weights_file(level)), dtype)
