@@ -26,8 +26,8 @@ from ..rtl.requantiser import FACTOR_ROUND, FACTOR_SHIFT
 from ..rtl.schedule import GROUP
 from . import golden
 
-__all__ = ["LaneState", "Scale", "accumulate", "accumulate_job", "attend_job", "energies", "factor",
-           "output", "round_shift", "score_scale", "tile_probabilities"]
+__all__ = ["FRACTION", "GROUP", "LaneState", "Scale", "accumulate", "accumulate_job", "attend_job",
+           "energies", "factor", "output", "round_shift", "score_scale", "tile_probabilities"]
 
 _ENERGY_LIMIT = 1 << ENERGY_BITS - 1
 _FULL = 1 << TOTAL_BITS - 1

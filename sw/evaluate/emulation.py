@@ -16,8 +16,7 @@ import numpy as np
 from ..graph import Graph
 from ..layers import Attention, Linear, split
 from ..models.modules import Array
-from ..rtl.exponential import FRACTION
-from ..rtl.schedule import GROUP
+from ..sim.attention import FRACTION, GROUP
 
 __all__ = ["LIMIT", "Emulation", "approximate"]
 
