@@ -26,7 +26,7 @@ def test_readme_names_targets_and_commands_that_exist():
     readme = (ROOT / "README.md").read_text()
     targets = set(re.findall(r"^(\w+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake (\w+)", readme)) == targets - {"help", "clean"}
-    commands = re.findall(r"`heddle ((?:\w+ ?)+)", readme)
+    commands = re.findall(r"`heddle ((?:\w[\w-]* ?)+)", readme)
     assert len(commands) >= 5
     for command in commands:
         words = [word for word in command.split() if word.islower()]
