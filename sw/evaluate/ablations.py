@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ..deploy import Deployment, network_graph
+from ..deploy import network_graph
+from ..embedding import Embedder
 from ..graph import Graph
 from ..layers import Add, Linear
-from ..models import MiniLM
+from ..models import calibration_sentences
 from ..models.modules import Array
 from ..quantise import quantise
 from ..rtl.geometry import Geometry
@@ -17,7 +18,6 @@ from ..rtl.isa import Activation
 from .corpora import Lee
 from .emulation import LIMIT, Emulation
 from .evaluation import Trial, cosines
-from .sentences import calibration
 
 __all__ = ["COLUMNS", "ablations"]
 
@@ -44,11 +44,13 @@ def ablations(geometry: Geometry, first: int = TEXTS) -> Iterator[tuple[str, str
     ModuleNotFoundError
         If the weights or the texts are not installed.
     """
-    model = MiniLM()
+    trial = Trial(geometry, "golden")
+    embedder = Embedder(trial.device)
+    model = embedder.model
     texts = Lee.load(first).texts
     tokens = model.tokens(texts)
     wanted = model.embed(texts)
-    x, lengths = model.encoder.embedding(calibration(model))
+    x, lengths = model.encoder.embedding(model.tokens(calibration_sentences()))
     graph = network_graph(model.encoder, lengths)
     values = graph.evaluate({"x": x})
 
@@ -61,11 +63,9 @@ def ablations(geometry: Geometry, first: int = TEXTS) -> Iterator[tuple[str, str
         return row(change, [emulation(network_graph(model.encoder, [len(sequence)]),
                                       model.encoder.embed([sequence])) for sequence in tokens])
 
-    trial = Trial(geometry, "golden")
-    deployment = Deployment(model.encoder, calibration(model), trial.device)
-    yield row("none, golden device", trial.run(deployment, tokens))
+    yield row("none, golden device", trial.run(embedder.deployment, tokens))
     scales = {name: scale.feature.astype(np.float64)
-              for name, scale in deployment.quantised.scales.items()}
+              for name, scale in embedder.deployment.quantised.scales.items()}
     yield emulated("none, emulated", Emulation(scales))
     yield emulated("softmax exact", Emulation(scales, bits=None))
     for bits in (8, 6, 5, 4):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..models.packages import Package
 
-__all__ = ["GENSIM", "Lee", "Polarity", "background"]
+__all__ = ["GENSIM", "Lee", "Polarity"]
 
 GENSIM = Package(title="the labelled texts", requirement="gensim==4.4.0", module="gensim",
                  weights="test/test_data", megabytes=28, licence="LGPL-2.1")
@@ -18,11 +18,6 @@ GENSIM = Package(title="the labelled texts", requirement="gensim==4.4.0", module
 
 def _read(name: str) -> str:
     return GENSIM.path("test", "test_data", name).read_text(encoding="latin-1")
-
-
-def background() -> list[str]:
-    """Return 300 news texts that nobody rated; refuses what :class:`Lee` refuses."""
-    return _read("lee_background.cor").splitlines()
 
 
 @dataclass(frozen=True)

@@ -7,33 +7,24 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deploy import Deployment
-from ..models import MiniLM
+from ..embedding import Embedder
 from ..models.modules import Array
 from ..rtl.geometry import Geometry
-from .corpora import Lee, Polarity, background
+from .corpora import Lee, Polarity
 from .evaluation import Evaluation, Figure, Trial, cosines
 
-__all__ = ["CALIBRATION", "FOLDS", "accuracy", "calibration", "evaluate_lee", "evaluate_polarity",
-           "pearson", "ranks"]
-
-CALIBRATION = 16, 64
-"""Texts from which the scales are found, and the tokens of each: the first ones."""
+__all__ = ["FOLDS", "accuracy", "evaluate_lee", "evaluate_polarity", "pearson", "ranks"]
 
 FOLDS = 5
 
 _REPEATS = 10  # of the division into folds: one alone decides by luck about a text or two
 
 
-def calibration(model: MiniLM) -> list[list[int]]:
-    """Return the tokens from which the scales are found, of texts that are not evaluated."""
-    texts, tokens = CALIBRATION
-    return [sequence[:tokens] for sequence in model.tokens(background()[:texts])]
-
-
 def evaluate_lee(*, geometry: Geometry, device: str, first: int | None = None,
                  progress: Callable[[int], None] | None = None) -> Evaluation:
     """Compare the similarities of news texts with those that people gave.
+
+    MiniLM has the scales that it always has, which are not found from these texts.
 
     Parameters
     ----------
@@ -92,11 +83,11 @@ def evaluate_polarity(*, geometry: Geometry, device: str, first: int | None = No
 
 def _embeddings(trial: Trial, texts: Sequence[str]) -> tuple[Array, Array]:
     """Return the embeddings of texts, in float64 and from the device."""
-    model = MiniLM()
-    deployment = Deployment(model.encoder, calibration(model), trial.device, name="MiniLM")
-    tokens = model.tokens(texts)
-    outputs = np.concatenate(trial.run(deployment, tokens))
-    return model.embed(texts), model.pool(outputs, [len(sequence) for sequence in tokens])
+    embedder = Embedder(trial.device)
+    tokens = embedder.model.tokens(texts)
+    outputs = np.concatenate(trial.run(embedder.deployment, tokens))
+    return (embedder.model.embed(texts),
+            embedder.model.pool(outputs, [len(sequence) for sequence in tokens]))
 
 
 def pearson(x: Array, y: Array) -> float:

@@ -151,5 +151,5 @@ def test_fewer_weights_take_fewer_cycles():
 
 
 def test_geometry_that_is_too_small_is_refused():
-    with pytest.raises(ValueError, match="Keys and values must fit into the scratchpad"):
+    with pytest.raises(ValueError, match="must fit into the scratchpad"):
         evaluate_digits("dense", geometry=PRESETS["tiny"], device="golden", first=1)

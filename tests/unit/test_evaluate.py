@@ -25,7 +25,7 @@ from heddle.evaluate.ablations import ablations
 from heddle.evaluate.emulation import Emulation, approximate
 from heddle.evaluate.evaluation import Trial, cosines
 from heddle.graph import Graph
-from heddle.models import MiniLM
+from heddle.models import MiniLM, calibration_sentences
 from heddle.models.modules import softmax
 from heddle.rtl.geometry import PRESETS
 
@@ -35,8 +35,10 @@ ON_GOLDEN = {"geometry": ZCU102, "device": "golden"}
 
 @pytest.fixture
 def few(monkeypatch):
-    """Few tokens from which MiniLM's scales are found, for quick tests."""
-    monkeypatch.setattr(sentences, "CALIBRATION", (8, 32))
+    """Fewer sentences from which MiniLM's scales are found, for quick tests."""
+    some = calibration_sentences()[::2]
+    monkeypatch.setattr("heddle.embedding.calibration_sentences", lambda: some)
+    monkeypatch.setattr("heddle.evaluate.ablations.calibration_sentences", lambda: some)
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -114,11 +116,9 @@ def test_texts_of_lee():
 
 
 def test_calibration_has_none_of_the_texts_that_are_evaluated():
-    assert len(corpora.background()) == 300
-    known = set(corpora.background())
+    known = set(calibration_sentences())
     assert known.isdisjoint(corpora.Lee.load().texts)
     assert known.isdisjoint(corpora.Polarity.load().texts)
-    assert len(sentences.calibration(MiniLM())) == 16
 
 
 def test_snippets_take_turns():
