@@ -162,7 +162,7 @@ def test_missing_scikit_learn_says_how_to_install(monkeypatch):
 
 # -- evaluations -----------------------------------------------------------------------------------
 
-def test_news_texts(few):
+def test_news_texts():
     result = evaluate_lee(**ON_GOLDEN, first=6)
     assert result.samples == 6
     assert all(figure.held for figure in result.figures if "cosine" in figure.name)
@@ -180,7 +180,7 @@ def test_similarities_are_as_near_to_people_as_published():
     assert found == pytest.approx(0.656, abs=0.001)
 
 
-def test_film_reviews(few):
+def test_film_reviews():
     result = evaluate_polarity(**ON_GOLDEN, first=16)
     assert result.samples == 16
     assert all(figure.held for figure in result.figures if "cosine" in figure.name)
