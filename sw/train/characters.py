@@ -74,7 +74,7 @@ def train(text: str, alphabet: str, steps: int = STEPS) -> Decoder:
         return functional.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
 
     random = torch.Generator().manual_seed(0)
-    finetune(model, {}, batches(tokens, random), loss, steps=steps, rate=RATE, warmup=100,
+    finetune(model, {}, batches(tokens, random), loss, steps=steps, rate=RATE, warmup=steps // 17,
              average=AVERAGE)
     return model
 

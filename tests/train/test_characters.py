@@ -44,7 +44,7 @@ def test_nothing_later_is_seen(model):
 def test_training_learns_and_is_saved(tmp_path):
     text, alphabet = "warp and weft, " * 60, "".join(sorted(set("warp and weft, ")))
     torch.manual_seed(0)
-    characters.save(characters.train(text, alphabet, steps=40), alphabet, tmp_path)
+    characters.save(characters.train(text, alphabet, steps=60), alphabet, tmp_path)
     model = Characters(tmp_path)
     assert model.alphabet == alphabet
     assert model.nats(text[:WINDOW]) < 0.5
