@@ -121,54 +121,6 @@ Scores run ahead of outputs by some key tiles, within an instruction and across 
 waits without `each` are taken before the first scores, and those with `each` before the first
 outputs, that is before values are read. Counters of the two kinds must be different.""",
     Opcode.NORM: """\
-for t in range(count):
-    for f in range(words · vectors of a word):                              first pass
-        y[f] = (x[f]·X[f] + o[f]·O[f] + 64) >> 7                            without o: O[f] = 0
-        if sum: s[f] = clamp((y[f]·SUM[f] + 2^25) >> 26)
-    S1, S2 = Σ y[f], Σ y[f]²
-    mean = 0 if rms else (S1·reciprocal + 2^(18 + reciprocal_shift)) >> (19 + reciprocal_shift)
-    V = 256·S2 - mean·(32·S1 - features·mean) + epsilon
-    root, shift = reciprocal root of V / features
-    if norm: for f in range(words · vectors of a word):                     second pass
-        z = ((16·y[f] - mean)·root) >> shift
-        c[f] = clamp(((2·z + 1)·GAIN[f] + ((BIAS[f] + 128) << 12)) >> 20)
-""",
-}
-
-_NOTES = {
-    Opcode.LOAD: "A `ring` of 0 stands for no ring.",
-    Opcode.FILL: "`STEP` is the number of words that hold `depth` vectors.",
-    Opcode.MATMUL: """\
-An `a_ring` of 0 stands for no ring. An instruction that does not drain holds a context for each
-(m, t), `blocks·tiles` in all and at most as many as there are. Later instructions with
-`accumulate`, as many blocks and as many tiles add to the same contexts in the same order; the first
-of them that drains sets them free. The requantisation parameters of a block are in the words after
-its last step (see [numerics](numerics.md)).
-
-If `listed`, the list of a block follows its parameters, whose place there is even without `drain`.
-Step `s` of the list has a gap for each slot `p`, of 4 bits, or 8 if `wide`, slot 0 lowest; steps
-follow each other from the lowest bits of the first word up. The geometry's M `candidates` of slot
-`p` are the steps `M·address + c` of the tile, `c < M`, with `address` the sum of the slot's gaps up
-to and including step `s`. With M > 1 the selectors of the list follow from a new word on: a field
-for each weight, `c` of the weight in byte `p·rows + i` in field `p·rows + i` of the step. A field
-has 1, 2 or 4 bits for M = 2, 4 or 8. So
-
-    visit[s][p][i] = M·(gap[0][p] + … + gap[s][p]) + selector[s][p][i]
-
-`b` and `b_stride` are multiples of M, `b_stride` is the number of steps of a tile, and `steps` is
-at most the number of steps of the operand buffer over M.
-
-A block's iteration ends when its last tile is in the scratchpad, or in its context.""",
-    Opcode.STORE: """\
-A `ring` of 0 stands for no ring. An iteration ends when DRAM has acknowledged all of it.""",
-    Opcode.ATTEND: """\
-A tile of keys is a block of A whose outputs are keys and whose `k` are features; a block of values
-is one whose outputs are features and whose `k` are keys. Bit `key·lanes + lane` of a mask's word is
-1 if the lane's query sees the key. An instruction without `end` holds its sums for the next ATTEND,
-which has no `begin`; no other operation of the queue may come between them. Lanes whose query has
-<<<<<<< HEAD
-seen no key have an output of 0. The arithmetic is that of [numerics](numerics.md).""",
-    Opcode.NORM: """\
 All is done for each lane by itself; `x[f]` is vector `f` of tile `t`, from word `x + t·x_stride`
 on, and likewise `o`, `s` and `c`. `clamp` is to ±127, and the reciprocal root that of
 [numerics](numerics.md).
