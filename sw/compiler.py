@@ -220,7 +220,7 @@ class _Lowering:
             packed.append(words)
         constants = np.zeros(self.image.size, np.uint8)
         for start, words in zip(self.constants.values(), packed):
-            constants[start * self.geometry.word_bytes:][:words.size] = words.ravel()
+            constants[start * g.word_bytes:][:words.size] = words.ravel()
         return constants
 
     def _slot(self, name: str) -> Slot:
@@ -309,7 +309,7 @@ class _Lowering:
         with the rings through which their tiles pass; or ``None`` without room."""
         regions = {name: self.pool.allocate(tiles * words, top=True)
                    for name in layer.outputs if name in stay}
-        passing = [name for name in (*layer.inputs, *layer.outputs)
+        passing = [name for name in dict.fromkeys((*layer.inputs, *layer.outputs))
                    if name not in self.resident and name not in regions]
         number = min(tiles, self.pool.largest // (words * max(1, len(passing))))
         rings = {name: self.pool.allocate(number * words) if number else None for name in passing}
@@ -360,8 +360,7 @@ class _Lowering:
             self.resident[layer.output] = stays, Matrix(stays.start, words)
         if layer.output in self.graph.outputs or (layer.output in later and not stays):
             self.dram[layer.output] = self.image.matrix(product.tiles, product.out_words)
-        work = self._place(layer, product, tiling, later)
-        self.pool.release(work)
+        self.pool.release(self._place(layer, product, tiling, later))
         self._release(layer.inputs, later)
 
     def _choose(self, product: Product, layer: QuantisedLinear, later: set[str], *,

@@ -172,3 +172,14 @@ def test_padded_heads_are_not_normalised():
     inputs = {name: np.random.default_rng(0).normal(size=(4, 6)) for name in names}
     with pytest.raises(ValueError, match="a must be added and normalised without padding"):
         lower(quantise(graph, inputs), heddle.preset("tiny"))
+
+
+def test_a_tensor_added_to_itself_has_one_place():
+    graph = heddle.Graph()
+    x = graph.input("x", tokens=9, features=12)
+    graph.output(graph.add("twice", x, x))
+    program = check(graph, {"x": np.random.default_rng(0).normal(size=(9, 12))}, "tiny")
+    parts, words = 3, 12 * 4 // heddle.preset("tiny").word_bytes
+    params = heddle.preset("tiny").norm_words(words)
+    assert program.scratchpad_bytes == (2 * parts * words + params) * heddle.preset(
+        "tiny").word_bytes
