@@ -19,7 +19,7 @@ from .report import Report
 from .rtl.geometry import Geometry, preset
 from .structures import Structure
 
-__all__ = ["Result", "attention", "linear", "run"]
+__all__ = ["Result", "attention", "linear", "run", "run_graph"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,21 @@ def run(program: Program, inputs: Mapping[str, ArrayLike], *, device: str | Devi
     report = Report.of(program, device.name, run.counters, matches_golden=matches, error=error,
                        error_int8=error_int8)
     return Result(outputs, report.as_dict(), run)
+
+
+def run_graph(graph: Graph, inputs: Mapping[str, ArrayLike], *, geometry: str | Geometry,
+              device: str | Device) -> Result:
+    """Quantise a graph with its inputs as calibration, compile it, and run it on them.
+
+    Raises
+    ------
+    ValueError
+        As :func:`~heddle.compiler.compile`, and as :func:`run`.
+    DeviceError
+        If the run ends with an error or exceeds a limit.
+    """
+    quantised = quantise(graph, inputs)
+    return run(lower(quantised, preset(geometry)), inputs, device=device, quantised=quantised)
 
 
 def _error(outputs: Mapping[str, NDArray], wanted: Mapping[str, NDArray]) -> float:
@@ -220,7 +235,6 @@ def attention(q: ArrayLike, k: ArrayLike, v: ArrayLike, *, mask: ArrayLike | Non
         graph.input(name, tokens=x.shape[0], features=x.shape[1])
     graph.output(graph.attention("o", "q", "k", "v", heads=batch * heads,
                                  kv_heads=batch * k.shape[-3], scale=scale, pattern=pattern))
-    quantised = quantise(graph, inputs)
-    result = run(lower(quantised, geometry), inputs, device=device, quantised=quantised)
+    result = run_graph(graph, inputs, geometry=geometry, device=device)
     output = np.moveaxis(result.output.reshape(queries, *q.shape[:-2], -1), 0, -2)
     return replace(result, outputs={"o": np.ascontiguousarray(output)})

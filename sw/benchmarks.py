@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import api
-from .compiler import lower
 from .device import Device, Rtl, open_device
 from .embedding import SENTENCES, Embedder
 from .graph import Graph
 from .models import MiniLM
 from .models.transformer_base import random_inputs, random_layers, transformer_graph
 from .prune import prune_transformer
-from .quantise import quantise
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
 
@@ -115,8 +113,7 @@ def block(tokens: int, inputs: int, heads: int, dim: int, *, geometry: str | Geo
     attended = graph.attention("attended", q, k, v, heads=heads)
     graph.output(graph.linear("y", attended,
                               random.standard_normal((inputs, features), np.float32)))
-    quantised = quantise(graph, {"x": x})
-    return api.run(lower(quantised, geometry), {"x": x}, device=device, quantised=quantised).report
+    return api.run_graph(graph, {"x": x}, geometry=geometry, device=device).report
 
 
 def transformer_base(sparsity: float, tokens: int, *, geometry: str | Geometry = "zcu102",
@@ -132,9 +129,8 @@ def transformer_base(sparsity: float, tokens: int, *, geometry: str | Geometry =
     pruned = prune_transformer(random_layers(seed=seed), sparsity, geometry=geometry)
     graph = transformer_graph(pruned.layers, tokens, f"transformer-base, {sparsity:.0%} pruned, "
                                                      f"{tokens} tokens")
-    inputs = random_inputs(graph, seed)
-    quantised = quantise(graph, inputs)
-    report = api.run(lower(quantised, geometry), inputs, device=device, quantised=quantised).report
+    report = api.run_graph(graph, random_inputs(graph, seed), geometry=geometry,
+                           device=device).report
     return report | {"sparsity": sparsity, "operations": pruned.operations(tokens)}
 
 

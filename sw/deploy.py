@@ -12,13 +12,13 @@ from .api import Result, run
 from .compiler import lower
 from .device import Device
 from .graph import Graph
-from .models.modules import Array, Linear, Norm
+from .models.modules import Array, Linear, Norm, SelfAttention
 from .models.transformer import Layer, Transformer
 from .patterns import Pattern
 from .program import Program
 from .quantise import QuantisedGraph, quantise, retarget
 
-__all__ = ["Deployment", "batches", "network_graph"]
+__all__ = ["Deployment", "attention_graph", "batches", "network_graph"]
 
 _GATES = {"gelu_tanh": "gelu"}
 """Activations in place of which the device computes another one; they differ by less than 5e-4."""
@@ -34,7 +34,7 @@ def network_graph(model: Transformer, lengths: Sequence[int], name: str | None =
     host's. The graph is called by the name, that of the family by default, and its tokens.
     """
     tokens, features = sum(lengths), len(model.layers[0].output.bias)
-    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    sequence = _sequences(lengths)
     graph = Graph(f"{name or model.kind}, {tokens} tokens")
     x = graph.input("x", tokens=tokens, features=features)
     for number, layer in enumerate(model.layers):
@@ -45,26 +45,52 @@ def network_graph(model: Transformer, lengths: Sequence[int], name: str | None =
     return graph
 
 
-def _add_layer(graph: Graph, number: str, layer: Layer, x: str, sequence: Array) -> str:
-    def linear(name: str, source: str, part: Linear, activation: str | None = None) -> str:
-        return graph.linear(f"{number}.{name}", source, part.weight, part.bias,
-                            activation=activation)
+def attention_graph(name: str, layer: SelfAttention, lengths: Sequence[int]) -> Graph:
+    """Return what a layer does between its input and its first sum, as a graph.
 
+    Its input is ``hidden``, and its only output what is added to the input of the layer; tokens are
+    as in :func:`network_graph`.
+    """
+    graph = Graph(name)
+    hidden = graph.input("hidden", tokens=sum(lengths), features=layer.query.weight.shape[1])
+    graph.output(_add_attention(graph, "attention", layer, hidden, _sequences(lengths)))
+    return graph
+
+
+def _sequences(lengths: Sequence[int]) -> Array:
+    """Return of each token the number of its sequence."""
+    return np.repeat(np.arange(len(lengths)), lengths)
+
+
+def _add_linear(graph: Graph, name: str, x: str, part: Linear,
+                activation: str | None = None) -> str:
+    return graph.linear(name, x, part.weight, part.bias, activation=activation)
+
+
+def _add_attention(graph: Graph, number: str, layer: SelfAttention, hidden: str,
+                   sequence: Array) -> str:
     tokens = len(sequence)
     pattern = Pattern(tokens, tokens, causal=layer.causal, heads=layer.heads,
                       mask=np.equal.outer(sequence, sequence) if np.ptp(sequence) else None)
+    context = graph.attention(f"{number}.context", *(
+        _add_linear(graph, f"{number}.{part}", hidden, getattr(layer, part))
+        for part in ("query", "key", "value")), heads=layer.heads, pattern=pattern)
+    return _add_linear(graph, f"{number}.projected", context, layer.output)
+
+
+def _add_layer(graph: Graph, number: str, layer: Layer, x: str, sequence: Array) -> str:
     hidden = _add_norm(graph, f"{number}.hidden", x, layer.attention_norm) \
         if layer.norm_first else x
-    context = graph.attention(f"{number}.context", *(
-        linear(part, hidden, getattr(layer, part)) for part in ("query", "key", "value")),
-        heads=layer.heads, pattern=pattern)
-    x = graph.add(f"{number}.attended", x, linear("projected", context, layer.output))
+    projected = _add_attention(graph, number, layer, hidden, sequence)
+    x = graph.add(f"{number}.attended", x, projected)
     if layer.norm_first:
         fed = _add_norm(graph, f"{number}.fed", x, layer.norm)
     else:
         fed = x = _add_norm(graph, f"{number}.normed", x, layer.attention_norm)
-    inner = linear("inner", fed, layer.expand, _GATES.get(layer.activation, layer.activation))
-    x = graph.add(f"{number}.sum", x, linear("contracted", inner, layer.contract))
+    inner = _add_linear(graph, f"{number}.inner", fed, layer.expand,
+                        _GATES.get(layer.activation, layer.activation))
+    contracted = _add_linear(graph, f"{number}.contracted", inner, layer.contract)
+    x = graph.add(f"{number}.sum", x, contracted)
     return x if layer.norm_first else _add_norm(graph, f"{number}.output", x, layer.norm)
 
 

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from .api import Result, run
-from .blocks import attention_block
-from .compiler import lower
+from .api import Result, run_graph
+from .deploy import attention_graph
 from .embedding import SENTENCES
 from .graph import Graph
 from .models import MiniLM, calibration_sentences
 from .models.modules import Array, Linear
 from .models.transformer import Layer, LayerTrace
 from .prune import compensate, saliency
-from .quantise import quantise, relative_error
+from .quantise import relative_error
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
 
@@ -59,11 +58,11 @@ def measure(levels: Sequence[tuple[str, str]] = LEVELS, *, layers: int = 6,
         geometry = preset(name)
         pruned_layers = [_pruned(layer, sample, level, geometry) for layer, sample, _ in zip(
             model.encoder.layers, samples, traces)]
-        graphs = [attention_block(f"MiniLM attention {number}, {level}", layer, lengths)
+        graphs = [attention_graph(f"MiniLM attention {number}, {level}", layer, lengths)
                   for number, layer in enumerate(pruned_layers)]
         results = [_run(graph, trace.hidden, geometry, device)
                    for graph, trace in zip(graphs, traces)]
-        exact = np.concatenate([graph.evaluate({"hidden": trace.hidden})["output"]
+        exact = np.concatenate([graph.evaluate({"hidden": trace.hidden})[graph.outputs[0]]
                                 for graph, trace in zip(graphs, traces)])
         got = np.concatenate([result.output for result in results])
         cosines = (dense * got).sum(1) / np.linalg.norm(dense, axis=1) / np.linalg.norm(got, axis=1)
@@ -77,9 +76,7 @@ def measure(levels: Sequence[tuple[str, str]] = LEVELS, *, layers: int = 6,
 
 
 def _run(graph: Graph, hidden: Array, geometry: Geometry, device: str) -> Result:
-    quantised = quantise(graph, {"hidden": hidden})
-    result = run(lower(quantised, geometry), {"hidden": hidden}, device=device,
-                 quantised=quantised)
+    result = run_graph(graph, {"hidden": hidden}, geometry=geometry, device=device)
     if not result.report["matches_golden"]:
         raise ValueError(f"The result of {graph.name} must equal the golden model's, and it "
                          "differs")

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import api
-from .compiler import lower
 from .formats import pack
 from .graph import Graph
-from .quantise import quantise
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
 from .storage import Storage
@@ -64,8 +62,7 @@ def layers(number: int, sparsity: str, *, size: int, tokens: int, geometry: Geom
     for n in range(number):
         y = graph.linear(f"y{n}", y, weight, structure=structure)
     graph.output(y)
-    quantised = quantise(graph, {"x": x})
-    return api.run(lower(quantised, geometry), {"x": x}, device=device, quantised=quantised).report
+    return api.run_graph(graph, {"x": x}, geometry=geometry, device=device).report
 
 
 def measure(levels: Sequence[tuple[str, str]] = LEVELS, *, size: int = 1024, tokens: int = 512,
