@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..rtl.export import verilog
 from ..rtl.geometry import Geometry
-from ..rtl.registers import REGISTERS
+from ..rtl.registers import OFFSETS, mask
 from .storage import STORAGE_SOURCES
 from .system import System
 from .verilator import build_program, cached, digest
@@ -27,8 +27,7 @@ SAMPLED = ("ARRAY_BUSY", "WAIT_DMA", "WAIT_OPERANDS", "WAIT_DRAIN")
 """Registers whose increase in each window a run reports."""
 
 _HERE = Path(__file__).parent
-_OFFSETS = {register.name: register.offset for register in REGISTERS}
-_START, _INTERRUPT_ENABLE = 1, 2
+_START = mask("CONTROL", "start") | mask("CONTROL", "interrupt_enable")
 _RANGES = {"latency": range(1 << 16), "bandwidth": range(1 << 16), "window": range(64, 1 << 32)}
 
 
@@ -126,14 +125,14 @@ class Simulator:
             before, after = Path(folder, "before"), Path(folder, "after")
             np.ascontiguousarray(words, np.uint8).tofile(before)
             writes = {"BASE_LO": base & 0xFFFFFFFF, "BASE_HI": base >> 32, "PROGRAM": program,
-                      "LENGTH": length, "CONTROL": _START | _INTERRUPT_ENABLE}
+                      "LENGTH": length, "CONTROL": _START}
             options: list[tuple[str, object]] = [
                 ("image", before), ("output", after), ("limit", limit), ("latency", latency),
                 ("bandwidth", bandwidth), ("window", window), ("base", base),
                 ("error-first", errors.start), ("error-end", errors.stop),
-                *(("write", f"{_OFFSETS[name]}={value}") for name, value in writes.items()),
-                *(("read", f"{name}={offset}") for name, offset in _OFFSETS.items()),
-                *(("sample", _OFFSETS[name]) for name in SAMPLED),
+                *(("write", f"{OFFSETS[name]}={value}") for name, value in writes.items()),
+                *(("read", f"{name}={offset}") for name, offset in OFFSETS.items()),
+                *(("sample", OFFSETS[name]) for name in SAMPLED),
                 *([("trace", trace)] if trace else []),
             ]
             command = [str(self.build(trace=trace is not None))]

@@ -6,41 +6,19 @@ The same image with the same program bytes runs on each and becomes the same ima
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .footprint import Space, footprint
+from .outcome import Counters, DeviceError, check, standing
 from .program import Program
 from .rtl.geometry import Geometry
-from .rtl.isa import Opcode, Queue
+from .rtl.isa import Opcode
 from .sim.executor import execute
 
 __all__ = ["Counters", "DEVICES", "Device", "DeviceError", "Golden", "Rtl", "Run", "open_device"]
-
-
-class DeviceError(RuntimeError):
-    """A run ended with an error or not at all; the message says where it stood."""
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What the hardware counts during a run; ``None`` is what a device cannot count."""
-
-    cycles: int | None
-    array_cycles: int
-    read_bytes: int
-    write_bytes: int
-    wait_dma: int | None = None
-    """Cycles in which the array waited for a transfer."""
-    wait_operands: int | None = None
-    """Cycles in which the array waited for the operand buffer."""
-    wait_drain: int | None = None
-    """Cycles in which the array waited for a free context."""
-    wait_softmax: int | None = None
-    """Cycles in which the array waited for probabilities."""
 
 
 @dataclass(frozen=True)
@@ -144,16 +122,11 @@ class Rtl(Device):
         run = Simulator(self.geometry).run(
             image, program=program.offset, length=len(program.instructions), limit=limit,
             latency=self.latency, bandwidth=self.bandwidth, window=self.window, progress=progress)
-        registers = run.registers
         if not run.finished:
             raise DeviceError(f"The run must end within {limit} cycles, and it has not: "
-                              f"{_standing(program, registers)}")
-        if registers["ERROR"]:
-            raise DeviceError(_describe(program, registers))
-        return Run(run.image, Counters(
-            registers["CYCLES"], registers["ARRAY_BUSY"], registers["READ_BYTES"],
-            registers["WRITE_BYTES"], registers["WAIT_DMA"], registers["WAIT_OPERANDS"],
-            registers["WAIT_DRAIN"], registers["WAIT_SOFTMAX"]), run.window, run.samples)
+                              f"{standing(program, run.registers)}")
+        check(program, run.registers)
+        return Run(run.image, Counters.of(run.registers), run.window, run.samples)
 
     def _patience(self, program: Program) -> int:
         """Ten times the cycles that the program takes if nothing overlaps."""
@@ -193,39 +166,3 @@ def open_device(device: str | Device, geometry: Geometry) -> Device:
     if device not in DEVICES:
         raise ValueError(f"Device must be one of {', '.join(DEVICES)}, not {device!r}")
     return DEVICES[device](geometry)
-
-
-# -- messages --------------------------------------------------------------------------------------
-
-def _standing(program: Program, registers: Mapping[str, int]) -> str:
-    """Say for each queue which instruction it has not completed."""
-    instructions = program.decoded()
-    places = []
-    for queue in Queue:
-        numbers = [n for n, i in enumerate(instructions) if i.queue == queue]
-        done = registers[f"RETIRED_{queue.name}"]
-        if done < len(numbers):
-            place = f"is at instruction {numbers[done]} ({instructions[numbers[done]]})"
-        else:
-            place = f"has completed all of its {done} instructions"
-        places.append(f"{queue.name} {place}")
-    return "; ".join(places)
-
-
-def _describe(program: Program, registers: Mapping[str, int]) -> str:
-    """Say what the error registers hold."""
-    error = registers["ERROR"]
-    code, response, port = error & 15, error >> 4 & 3, error >> 6 & 3
-    if code == 3:
-        return "The run ended at an instruction with an unknown opcode"
-    address = registers["ERROR_ADDRESS_HI"] << 32 | registers["ERROR_ADDRESS_LO"]
-    word = address // program.geometry.word_bytes
-    users = [f"instruction {n} ({i.opcode.name})" for n, i in enumerate(program.decoded())
-             for access in footprint(i, program.geometry)
-             if access.space == Space.DRAM and access.write == (code == 2)
-             and (access.addresses == word).any()]
-    if not users and program.offset <= address < program.offset + program.instructions.size:
-        users = ["the instruction fetch"]
-    return (f"The run ended because a {'read' if code == 1 else 'write'} was answered with "
-            f"{'DECERR' if response == 3 else 'SLVERR'}: the burst at {address:#x} on port {port}, "
-            f"a transfer of {' or '.join(users) or 'no instruction'}")
