@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..rtl.export import verilog
 from ..rtl.geometry import Geometry
 from ..rtl.registers import OFFSETS, mask
+from .session import Session
 from .storage import STORAGE_SOURCES
 from .system import System
 from .verilator import DSP48E2, build_program, cached, digest
@@ -27,6 +28,7 @@ SAMPLED = ("ARRAY_BUSY", "WAIT_DMA", "WAIT_OPERANDS", "WAIT_DRAIN")
 """Registers whose increase in each window a run reports."""
 
 _HERE = Path(__file__).parent
+_HARNESS = [_HERE / name for name in ("harness.cpp", "server.h", "system.h")]
 _START = mask("CONTROL", "start") | mask("CONTROL", "interrupt_enable")
 _RANGES = {"latency": range(1 << 16), "bandwidth": range(1 << 16), "window": range(64, 1 << 32)}
 
@@ -81,7 +83,7 @@ class Simulator:
         """
         primitives = [DSP48E2] if self.technology == "xilinx" else []
         return build_program(self._verilog(), "system",
-                             [_HERE / "harness.cpp", *STORAGE_SOURCES, *primitives], trace=trace)
+                             [*_HARNESS, *STORAGE_SOURCES, *primitives], trace=trace)
 
     def run(self, image: ArrayLike | bytes, *, program: int, length: int, limit: int,
             latency: int = 100, bandwidth: int = 48, window: int = 1024, base: int = 0,
@@ -145,6 +147,17 @@ class Simulator:
                 command += [f"--{name}", str(value)]
             outcome = _execute(command, progress)
             return _result(outcome, np.fromfile(after, np.uint8), window)
+
+    def serve(self, *, size: int, latency: int = 100, bandwidth: int = 48, base: int = 0,
+              errors: range = range(0)) -> Session:
+        """Start a system with an empty memory of ``size`` bytes, for a host to use.
+
+        The other parameters are those of :meth:`run`.
+        """
+        options = {"latency": latency, "bandwidth": bandwidth, "base": base,
+                   "error-first": errors.start, "error-end": errors.stop}
+        return Session(self.build(), size, *(
+            text for name, value in options.items() for text in (f"--{name}", f"{value}")))
 
     def _verilog(self) -> str:
         """Return the text of the system, which is elaborated unless the cache has it."""

