@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device import Device, Run
+from ..footprint import Space, footprint
 from ..outcome import Counters, DeviceError, check, standing
 from ..program import Program
 from ..rtl.geometry import PRESETS, Geometry
@@ -20,6 +21,9 @@ __all__ = ["ALIGNMENT", "Board", "probe"]
 ALIGNMENT = 4096
 """Bytes of which the start of an image is a multiple."""
 
+_LINE = 64
+"""Bytes of a cache line."""
+
 _TICK = 0.5
 """Seconds between two calls of ``progress``."""
 
@@ -30,6 +34,9 @@ _BUSY = mask("STATUS", "busy")
 
 class Board(Device):
     """An accelerator on a board.
+
+    The constants of a program stay in the memory: if it runs again, they are not brought again. Of
+    the memory after a run only what the program writes is fetched.
 
     Parameters
     ----------
@@ -52,6 +59,10 @@ class Board(Device):
         super().__init__(geometry)
         self.transport = transport
         self.timeout = timeout
+        self._program: Program | None = None
+        """Whose constants are in the memory."""
+        self._written: list[slice] = []
+        """Bytes of the image that it writes."""
         try:
             self._identify()
         except BaseException:
@@ -90,7 +101,7 @@ class Board(Device):
                               "buffer larger")
         self._identify()
         self._stop("an earlier run")
-        self.transport.upload(base, image)
+        self._upload(program, image)
         self._start(program, base)
         try:
             self._finish(program, progress)
@@ -99,7 +110,25 @@ class Board(Device):
             raise
         registers = _registers(self.transport)
         check(program, registers, base)
-        return Run(self.transport.download(base, image.size), Counters.of(registers))
+        return Run(self._download(image), Counters.of(registers))
+
+    def _upload(self, program: Program, image: NDArray[np.uint8]) -> None:
+        """Bring an image to the memory, as far as it is not there."""
+        constants = program.constants
+        usual = np.array_equal(image[:constants.size], constants)
+        first = constants.size // _LINE * _LINE if usual and program is self._program else 0
+        if not first:
+            self._program, self._written = None, _written(program)
+        self.transport.upload(self.transport.base + first, image[first:])
+        self._program = program if usual else None
+
+    def _download(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the image after the run."""
+        after = image.copy()
+        for place in self._written:
+            after[place] = self.transport.download(self.transport.base + place.start,
+                                                   place.stop - place.start)
+        return after
 
     def _start(self, program: Program, base: int) -> None:
         for name, value in (("BASE_LO", base & 0xFFFFFFFF), ("BASE_HI", base >> 32),
@@ -133,6 +162,17 @@ class Board(Device):
                 raise DeviceError(f"CONTROL.reset must end {what} within a second, and it has "
                                   "not, so a burst has no answer: load the bitstream again")
             time.sleep(0.001)
+
+
+def _written(program: Program) -> list[slice]:
+    """Return the bytes of the image that a program writes, with the gaps that are not worth it."""
+    word = program.geometry.word_bytes
+    addresses = [access.addresses.ravel() for i in program.decoded()
+                 for access in footprint(i, program.geometry)
+                 if access.space == Space.DRAM and access.write]
+    words = np.unique(np.concatenate([np.zeros(0, np.int64), *addresses]))
+    parts = np.split(words, np.flatnonzero(np.diff(words) > ALIGNMENT // word) + 1)
+    return [slice(int(part[0]) * word, (int(part[-1]) + 1) * word) for part in parts if part.size]
 
 
 def probe(transport: Transport) -> dict[str, str | int]:

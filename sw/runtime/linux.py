@@ -56,7 +56,7 @@ class Linux:
         """Write an attribute, which must be there: the kernel makes them, nobody else."""
         data = content.encode() if isinstance(content, str) else content
         with (self._refusals(name, need),
-              os.fdopen(os.open(self.path(name), os.O_WRONLY), "wb") as file):
+              os.fdopen(os.open(self.path(name), os.O_WRONLY | os.O_TRUNC), "wb") as file):
             file.write(data)
 
     def save(self, name: str, data: bytes, need: str) -> None:

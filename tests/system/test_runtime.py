@@ -49,6 +49,7 @@ class Mock(Linux):
         super().__init__(root)
         self.session = session
         self.interrupts = 0
+        self.moved = {"for_device": [], "for_cpu": []}
         self.buffer = f"sys/class/{folder}/udmabuf-heddle"
         files = {f"{self.buffer}/phys_addr": f"{BASE:#018x}", f"{self.buffer}/size": f"{SIZE}",
                  "sys/class/fpga_manager/fpga0/state": "operating", "dev/mem": "",
@@ -74,6 +75,8 @@ class Mock(Linux):
         super().write(name, content, need)
         first, size = (int(self.read(f"{self.buffer}/sync_{part}", need))
                        for part in ("offset", "size"))
+        if name.endswith(("for_cpu", "for_device")):
+            self.moved[name.removeprefix(f"{self.buffer}/sync_")].append((first, size))
         if name == f"{self.buffer}/sync_for_device":
             self.session.put(first, self.cached[first:first + size])
         elif name == f"{self.buffer}/sync_for_cpu":
@@ -133,6 +136,25 @@ def test_uio(task, serve, tmp_path):
             assert linux.interrupts == runs
         assert probe(transport)["geometry"] == "tiny"
         assert int(probe(transport)["ARRAY_BUSY"], 16) == wanted.counters.array_cycles
+
+
+def test_constants_stay_and_only_what_is_written_comes_back(task, serve, tmp_path):
+    program, image, wanted = task
+    other = image.copy()
+    other[:program.constants.size // 2] = 0
+    linux = Mock(tmp_path, serve())
+    with Uio(linux=linux) as transport:
+        board = Board(TINY, transport)
+        for each in image, image, other, image, image:
+            after = board.run(program, each).image
+        np.testing.assert_array_equal(after, wanted.image)
+    kept = program.constants.size // 64 * 64
+    assert kept > 1000
+    assert [first for first, _ in linux.moved["for_device"]] == [0, kept, 0, 0, kept]
+    changed = np.flatnonzero(wanted.image != image)
+    assert {first <= changed.min() <= changed.max() < first + size < first + image.size
+            for first, size in linux.moved["for_cpu"]} == {True}
+    assert {first >= kept for first, _ in linux.moved["for_cpu"]} == {True}
 
 
 def test_device_memory_and_an_old_driver(task, serve, tmp_path):
