@@ -91,7 +91,23 @@ class Board(Device):
 
     def _run(self, program: Program, image: NDArray[np.uint8],
              progress: Callable[[int], None] | None) -> Run:
-        base, size = self.transport.base, self.transport.size
+        self._check_memory(program, image)
+        self._identify()
+        self._stop("an earlier run")
+        self._upload(program, image)
+        self._start(program)
+        try:
+            self._finish(program, progress)
+        except BaseException:
+            self._stop("this run")  # nothing may write to memory that is about to be used again
+            raise
+        registers = _registers(self.transport)
+        check(program, registers, self.transport.base)
+        return Run(self._download(image), Counters.of(registers))
+
+    def _check_memory(self, program: Program, image: NDArray[np.uint8]) -> None:
+        """Check that an image fits, and that the accelerator can address it."""
+        base, size, bits = self.transport.base, self.transport.size, self.geometry.address_bits
         if base % ALIGNMENT:
             raise DeviceError(f"The memory of the accelerator must begin at a multiple of "
                               f"{ALIGNMENT}, not at {base:#x}")
@@ -99,18 +115,9 @@ class Board(Device):
             raise DeviceError(f"The memory of the accelerator must hold the {image.size:,} bytes "
                               f"of the image of {program.name}, and it has {size:,}: make the "
                               "buffer larger")
-        self._identify()
-        self._stop("an earlier run")
-        self._upload(program, image)
-        self._start(program, base)
-        try:
-            self._finish(program, progress)
-        except BaseException:
-            self._stop("this run")  # nothing may write to memory that is about to be used again
-            raise
-        registers = _registers(self.transport)
-        check(program, registers, base)
-        return Run(self._download(image), Counters.of(registers))
+        if base + image.size > 1 << bits:
+            raise DeviceError(f"The image of {program.name} must lie below 2^{bits}, where the "
+                              f"accelerator can address it, and it ends at {base + image.size:#x}")
 
     def _upload(self, program: Program, image: NDArray[np.uint8]) -> None:
         """Bring an image to the memory, as far as it is not there."""
@@ -130,11 +137,11 @@ class Board(Device):
                                                    place.stop - place.start)
         return after
 
-    def _start(self, program: Program, base: int) -> None:
+    def _start(self, program: Program) -> None:
+        base = self.transport.base
         for name, value in (("BASE_LO", base & 0xFFFFFFFF), ("BASE_HI", base >> 32),
                             ("PROGRAM", program.offset), ("LENGTH", len(program.instructions)),
-                            ("STATUS", self._read("STATUS")),
-                            ("CONTROL", _START)):
+                            ("STATUS", self._read("STATUS")), ("CONTROL", _START)):
             self._write(name, value)
 
     def _finish(self, program: Program, progress: Callable[[int], None] | None) -> None:

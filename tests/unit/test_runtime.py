@@ -187,11 +187,14 @@ def test_an_accelerator_that_cannot_be_stopped(program):
         "answer: load the bitstream again")
 
 
-def test_memory_must_be_aligned(program):
+@pytest.mark.parametrize(("base", "message"), [
+    (0x1040, "must begin at a multiple of 4096, not at 0x1040"),
+    (0x8_0000_0000, "where the accelerator can address it, and it ends at 0x800000040"),
+])
+def test_memory_must_be_within_reach(program, base, message):
     transport = Fake()
-    transport.base += 64
-    assert "must begin at a multiple of 4096, not at 0x1040" in refusal(
-        Board(TINY, transport).run, program, np.zeros(64, np.uint8))
+    transport.base = base
+    assert message in refusal(Board(TINY, transport).run, program, np.zeros(64, np.uint8))
 
 
 def test_progress_is_told_while_a_run_lasts(program, monkeypatch):
