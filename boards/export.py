@@ -8,6 +8,7 @@ from pathlib import Path
 from ..rtl.accelerator import Accelerator
 from ..rtl.export import verilog
 from ..rtl.geometry import Geometry
+from .interfaces import annotate
 from .registers import header
 
 __all__ = ["export"]
@@ -27,7 +28,8 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     geometry : :class:`~heddle.rtl.geometry.Geometry`
     folder : path
     technology : str
-        One of :data:`~heddle.rtl.target.TECHNOLOGIES`.
+        One of :data:`~heddle.rtl.target.TECHNOLOGIES`. With ``xilinx`` the ports have attributes by
+        which Vivado's block designs know them.
 
     Raises
     ------
@@ -36,8 +38,10 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     """
     folder = Path(folder)
     name = "heddle_" + geometry.name.replace("-", "_")
+    accelerator = Accelerator(geometry)
+    text = verilog(accelerator, name, technology, axi_clock=True)
     files = {
-        f"{name}.v": verilog(Accelerator(geometry), name, technology, axi_clock=True),
+        f"{name}.v": annotate(text, name, accelerator) if technology == "xilinx" else text,
         f"{name}.json": json.dumps({
             "geometry": geometry.as_dict(),
             "fingerprint": geometry.fingerprint,
