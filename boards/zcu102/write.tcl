@@ -10,8 +10,11 @@ lappend problems {*}[flaws]
 set files {}
 if {![llength $problems]} {
     # The hardware platform takes the bitstream from the run.
-    run impl_1 -to_step write_bitstream
-    file copy -force [get_property DIRECTORY [get_runs impl_1]]/system_wrapper.bit $top.bit
+    set bitstream [get_property DIRECTORY [get_runs impl_1]]/system_wrapper.bit
+    if {![file exists $bitstream]} {
+        run impl_1 -to_step write_bitstream
+    }
+    file copy -force $bitstream $top.bit
     write_hw_platform -fixed -include_bit -force $top.xsa
     validate_hw_platform $top.xsa
     set handoff [glob project/heddle.*/sources_1/bd/system/hw_handoff/system.hwh]

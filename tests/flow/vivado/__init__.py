@@ -1,0 +1,14 @@
+"""A strict stand-in for Vivado, in which the Tcl of the ZCU102's flow runs.
+
+It knows the commands that the flow uses, their options from Vivado's own help, and as much of
+projects and block designs as is needed to refuse what Vivado would: names that do not exist, values
+out of range, pins that are driven twice or not at all, clocks that do not belong together,
+addresses that overlap or cannot be reached, stages out of order. What cannot be known without
+Vivado is whether the parameters of IP mean what they should, and anything about timing; the reports
+say what the test wants.
+"""
+
+from .interpreter import Outcome, interpreter, run
+from .project import Result, Vivado
+
+__all__ = ["Outcome", "Result", "Vivado", "interpreter", "run"]
