@@ -12,8 +12,8 @@ from .axi import Axi4Lite
 
 __all__ = ["ADDRESS_BITS", "REGISTERS", "Field", "Register", "Registers"]
 
-ADDRESS_BITS = 8
-"""Width of an AXI4-Lite address."""
+ADDRESS_BITS = 12
+"""Width of an AXI4-Lite address: a page, the least that Linux maps and that Vivado can place."""
 
 
 @dataclass(frozen=True)

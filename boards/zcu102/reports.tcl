@@ -58,7 +58,7 @@ proc flaws {} {
         lappend problems "Of $wanted nets $routed are routed, and $wrong have errors."
     }
     report_drc -name heddle -ruledecks bitstream_checks
-    foreach violation [get_drc_violations -quiet -name heddle -filter {SEVERITY == Error}] {
+    foreach violation [get_drc_violations -name heddle -filter {SEVERITY == Error}] {
         lappend problems "Design rule $violation is violated."
     }
     return $problems

@@ -333,6 +333,7 @@ SEEDED = [
     ("heddle_tiny.v", "DATA_WIDTH 32, PROTOCOL AXI4,", "DATA_WIDTH 64, PROTOCOL AXI4,",
      "DATA_WIDTH of m_axi_0 must be that of m_axi_0_wdata, not 64"),
     ("heddle_tiny.v", INTERRUPT, "", "Port interrupt of accelerator must belong to an interface"),
+    ("heddle_tiny.v", "ADDR_WIDTH 12", "ADDR_WIDTH 8", "ADDR_WIDTH of s_axi must be that of"),
     ("heddle_tiny.v", "POLARITY ACTIVE_LOW", "POLARITY ACTIVE_HIGH", "must be of one kind"),
 ]
 

@@ -99,6 +99,8 @@ class BlockDesign:
                    if f"/{cell.name}/{slave}" in self._reach(f"/{owner.name}/{master}")]
         if not masters:
             raise ValueError(f"{segment} cannot be reached from {space}")
+        if full < 4096:
+            raise ValueError(f"{segment} must have 4K at least, not {full} bytes")
         if size & (size - 1) or offset % size or size < 4096:
             raise ValueError(f"Range {size:#x} must be a power of two from 4K on, and divide "
                              f"offset {offset:#x}")
