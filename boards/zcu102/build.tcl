@@ -24,7 +24,7 @@ proc run {name args} {
 }
 
 set stages {create synthesise implement write}
-set first [expr {[llength $argv] ? [lindex $argv 0] : "create"}]
+set first [expr {[info exists argv] && [llength $argv] ? [lindex $argv 0] : "create"}]
 if {$first ni $stages} {
     error "Stage must be one of [join $stages {, }], not $first"
 }

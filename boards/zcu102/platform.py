@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.build import Attrs, Clock, DiffPairs, Pins, Resource, Subsignal
+from amaranth.build import Attrs, Clock, Connector, DiffPairs, Pins, Resource, Subsignal
 from amaranth.vendor import XilinxPlatform
 
 __all__ = ["ZCU102Platform"]
@@ -55,4 +55,4 @@ class ZCU102Platform(XilinxPlatform):
         Resource("i2c", 1, Subsignal("scl", Pins("K20", dir="io")),
                  Subsignal("sda", Pins("L20", dir="io")), _LVCMOS33),
     ]
-    connectors = []
+    connectors: list[Connector] = []

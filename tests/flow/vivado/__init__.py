@@ -8,7 +8,17 @@ Vivado is whether the parameters of IP mean what they should, and anything about
 say what the test wants.
 """
 
+from .commands import documented
 from .interpreter import Outcome, interpreter, run
 from .project import Result, Vivado
 
-__all__ = ["Outcome", "Result", "Vivado", "interpreter", "run"]
+__all__ = ["Outcome", "Result", "Vivado", "interpreter", "missing", "run"]
+
+
+def missing() -> str | None:
+    """Return why the stand-in cannot run here, or ``None`` if it can."""
+    if interpreter() is None:
+        return "there is neither tclsh nor tkinter to run Tcl"
+    if not documented():
+        return "the package xilinx-language-server, which make installs, is not there"
+    return None

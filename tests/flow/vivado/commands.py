@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ALIASES", "Call", "Syntax", "split", "syntax"]
+__all__ = ["ALIASES", "Call", "Syntax", "documented", "split", "syntax"]
+
+_PACKAGE = "xilinx_language_server"
 
 ALIASES = {"wait_on_run": "wait_on_runs", "reset_run": "reset_runs"}
 """Older names, which every version takes, by the names that the help has."""
@@ -78,14 +80,15 @@ class Syntax:
                              f", not {operands}")
 
 
+def documented() -> bool:
+    """Return whether the help texts are there."""
+    return importlib.util.find_spec(_PACKAGE) is not None
+
+
 @cache
 def _help() -> dict[str, str]:
-    spec = importlib.util.find_spec("xilinx_language_server")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("The help texts of Vivado are in the package "
-                                  "xilinx-language-server, which is not installed")
-    return json.loads(Path(spec.origin).with_name("assets").joinpath(
-        "json", "vivado.json").read_text())
+    [folder] = importlib.util.find_spec(_PACKAGE).submodule_search_locations
+    return json.loads(Path(folder, "assets", "json", "vivado.json").read_text())
 
 
 @cache
