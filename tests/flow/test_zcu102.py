@@ -1,4 +1,4 @@
-"""The ZCU102's flow in a strict stand-in for Vivado: all of it, its failures, and seeded errors."""
+"""The ZCU102's flow in a stand-in for Vivado, its folder, its command, and the board's pins."""
 
 import importlib.util
 import os
@@ -20,55 +20,12 @@ from heddle.boards.summary import Summary
 from heddle.boards.zcu102.flow import Zcu102
 from heddle.boards.zcu102.platform import ZCU102Platform
 from heddle.cli import main
-from heddle.rtl.accelerator import Accelerator
 from heddle.rtl.geometry import PRESETS
 from heddle.rtl.registers import ADDRESS_BITS
 
 ROOT = Path(__file__).parents[2]
-TINY = PRESETS["tiny"]
-GEOMETRIES = {
-    "one": TINY.replace(dma_ports=1),
-    "two": TINY,
-    "four": TINY.replace(dma_ports=4, address_bits=40, dma_bytes=8),
-}
-PORTS = {"one": [1], "two": [1, 3], "four": [0, 1, 2, 3]}
 
 needs_vivado = pytest.mark.skipif(vivado.missing() is not None, reason=vivado.missing() or "")
-
-
-def hollow(patch):
-    """Make accelerators that consist of their ports, as these are all that the flow looks at."""
-    patch.setattr(Accelerator, "elaborate", lambda self, platform: Module())
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """The folders for several geometries, as they are written, one with a whole accelerator."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in GEOMETRIES}
-    Zcu102().write(GEOMETRIES["two"], folders["two"], 250)
-    with pytest.MonkeyPatch.context() as patch:
-        hollow(patch)
-        for name in "one", "four":
-            Zcu102().write(GEOMETRIES[name], folders[name], 250)
-    return folders
-
-
-@pytest.fixture
-def folder(written, tmp_path):
-    """A copy of the folder for two memory ports."""
-    return shutil.copytree(written["two"], tmp_path / "build")
-
-
-def build(folder, result=None, stage="", session=None):
-    """Build in the stand-in, and return how that ended and what has been called."""
-    session = session or vivado.Vivado(folder, result)
-    return vivado.run(folder / "build.tcl", session.answer, session.commands(), stage), session
-
-
-def edit(file, old, new):
-    text = file.read_text()
-    assert old in text, (file.name, old)
-    file.write_text(text.replace(old, new))
 
 
 # -- the flow --------------------------------------------------------------------------------------
@@ -78,24 +35,24 @@ def edit(file, old, new):
 def test_flow_in_the_other_interpreter(folder, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda program: None)
     assert vivado.interpreter() == "tkinter"
-    outcome, session = build(folder, vivado.Result(setup=-1))
+    outcome, session = vivado.batch(folder, vivado.Result(setup=-1))
     assert outcome.output.count("heddle: stage") == 4
     assert outcome.error.startswith("The design must not be used: The worst slack of setup")
     assert session.log[-1] == "version -short"
 
 
 @needs_vivado
-@pytest.mark.parametrize("name", GEOMETRIES)
-def test_flow(name, written, tmp_path):
-    folder = shutil.copytree(written[name], tmp_path / "build")
-    outcome, session = build(folder)
+@pytest.mark.parametrize(("number", "ports"), [(1, [1]), (2, [1, 3]), (4, [0, 1, 2, 3])])
+def test_flow(number, ports, written, geometries):
+    folder = written(number)
+    outcome, session = vivado.batch(folder)
     assert outcome.error == ""
     assert outcome.output.split() == (
         "heddle: stage create heddle: stage synthesise heddle: stage implement "
         "heddle: stage write").split()
     summary = Summary.read(folder)
     assert summary.problems == ()
-    assert summary.fingerprint == GEOMETRIES[name].fingerprint
+    assert summary.fingerprint == geometries[number].fingerprint
     assert summary.tool == "Vivado 2023.2"
     assert summary.clock_mhz == 250
     assert summary.clock_mhz_reached == pytest.approx(1000 / (4 - 0.107))
@@ -108,13 +65,13 @@ def test_flow(name, written, tmp_path):
         f"{report}.txt" for report in ("timing", "utilisation", "hierarchy", "power", "clocks",
                                        "clock_utilisation", "route", "drc", "methodology")}
     links = session.design.links
-    for number, port in enumerate(PORTS[name]):
-        assert links[links[f"/accelerator/m_axi_{number}"].replace("S00", "M00")] == (
+    for n, port in enumerate(ports):
+        assert links[links[f"/accelerator/m_axi_{n}"].replace("S00", "M00")] == (
             f"/ps/S_AXI_HP{port}_FPD")
         assert session.design.cells["ps"].get(f"CONFIG.PSU__SAXIGP{port + 2}__DATA_WIDTH") == "128"
-        places = session.design.addresses[f"/accelerator/m_axi_{number}"]
+        places = session.design.addresses[f"/accelerator/m_axi_{n}"]
         assert [(offset, size) for offset, size, _ in places] == [
-            (0, 2 << 30), (32 << 30, 2 << 30)][:2 if name == "four" else 1]
+            (0, 2 << 30), (32 << 30, 2 << 30)][:2 if number == 4 else 1]
     assert session.design.addresses["/ps/Data"] == [
         (0xA000_0000, 64 << 10, "/accelerator/s_axi/reg0")]
     assert 64 << 10 >= 1 << ADDRESS_BITS
@@ -122,31 +79,31 @@ def test_flow(name, written, tmp_path):
 
 @needs_vivado
 def test_flow_goes_on_at_a_stage(folder):
-    outcome, session = build(folder, vivado.Result(failing=("report_power",)))
+    outcome, session = vivado.batch(folder, vivado.Result(failing=("report_power",)))
     assert "report_power fails" in outcome.error
     session.opened = False
     session.result = vivado.Result()
     session.log.clear()
-    outcome, _ = build(folder, stage="implement", session=session)
+    outcome, _ = vivado.batch(folder, stage="implement", session=session)
     assert outcome.error == ""
     assert outcome.output == "heddle: stage implement\nheddle: stage write\n"
     assert "open_project project/heddle.xpr" in session.log
     assert not any(call.startswith("create") or "synth_1" in call for call in session.log)
-    outcome, _ = build(folder, stage="write", session=session)
+    outcome, _ = vivado.batch(folder, stage="write", session=session)
     assert outcome.error == ""
 
 
 @needs_vivado
 def test_flow_refuses_an_unknown_stage(folder):
-    outcome, _ = build(folder, stage="place")
+    outcome, _ = vivado.batch(folder, stage="place")
     assert outcome.error == ("Stage must be one of create, synthesise, implement, write, not place")
 
 
 @needs_vivado
 def test_constraints_are_tcl_of_the_design(folder):
-    _, session = build(folder)
+    _, session = vivado.batch(folder)
     shutil.copy(folder / "heddle.xdc", folder / "build.tcl")
-    assert build(folder, session=session)[0].error == ""
+    assert vivado.batch(folder, session=session)[0].error == ""
     assert session.log[-1] == "set_property BITSTREAM.GENERAL.COMPRESS TRUE design:impl_1"
 
 
@@ -167,7 +124,7 @@ def test_constraints_are_tcl_of_the_design(folder):
      False),
 ])
 def test_flow_fails_unless_all_is_well(result, message, bitstream, folder):
-    outcome, _ = build(folder, vivado.Result(**result))
+    outcome, _ = vivado.batch(folder, vivado.Result(**result))
     assert outcome.error.startswith("The design must not be used: ")
     assert message in outcome.error
     summary = Summary.read(folder)
@@ -184,7 +141,7 @@ def test_flow_fails_unless_all_is_well(result, message, bitstream, folder):
 
 @needs_vivado
 def test_no_slack_at_all_is_enough(folder):
-    outcome, _ = build(folder, vivado.Result(setup=0, hold=0, pulse_width=0))
+    outcome, _ = vivado.batch(folder, vivado.Result(setup=0, hold=0, pulse_width=0))
     assert outcome.error == ""
 
 
@@ -197,7 +154,7 @@ def test_no_slack_at_all_is_enough(folder):
     ({"failing": ("write_hw_platform",)}, "write_hw_platform fails"),
 ])
 def test_flow_says_what_is_missing(result, message, folder):
-    outcome, _ = build(folder, vivado.Result(**result))
+    outcome, _ = vivado.batch(folder, vivado.Result(**result))
     assert message in outcome.error
     assert not (folder / "summary.json").exists()
 
@@ -207,189 +164,46 @@ def test_flow_says_what_is_missing(result, message, folder):
     ("UTILISATION", "| DSPs"), ("UTILISATION", "| Block RAM Tile"),
     ("POWER", "| Total On-Chip Power (W)")])
 def test_flow_refuses_reports_that_it_cannot_read(report, line, folder, monkeypatch):
-    text = getattr(vivado.project.reports, report)
-    monkeypatch.setattr(vivado.project.reports, report, text.replace(line, "| Other"))
-    assert "this version of Vivado writes it differently" in build(folder)[0].error
-
-
-# -- the stand-in is strict ------------------------------------------------------------------------
-
-BOUND = "ps/maxihpm0_fpd_aclk accelerator/aclk reset/slowest_sync_clk control/aclk"
-SEGMENT = "-offset 0x0 -range 2G \\\n        [get_bd_addr_segs ${segments}_LOW]"
-
-CONTROL = "connect control ps/M_AXI_HPM0_FPD accelerator/s_axi"
-DIRECT = ("connect_bd_intf_net [get_bd_intf_pins ps/M_AXI_HPM0_FPD] "
-          "[get_bd_intf_pins accelerator/s_axi]")
-INTERRUPT = '  (* X_INTERFACE_INFO = "xilinx.com:signal:interrupt:1.0 interrupt INTERRUPT" *)\n'
-
-SEEDED = [
-    ("build.tcl", "set_param general", "set_parm general", 'invalid command name "set_parm"'),
-    ("build.tcl", "maxThreads", "maxThread", "There is no parameter general.maxThread"),
-    ("build.tcl", "-jobs", "-job", "launch_runs: unknown option -job"),
-    ("build.tcl", "file mkdir reports", "", "No such file or directory"),
-    ("build.tcl", "puts \"heddle", "lmap x y {}; puts \"heddle", 'invalid command name "lmap"'),
-    ("settings.tcl", "_high}", "_hihg}", "Run synth_1 has no property strategy, or it cannot be"),
-    ("settings.tcl", "PostRoutePhysOpt}", "PostRoute}", "Run impl_1 has no property strategy"),
-    ("settings.tcl", "ffvb1156", "ffvb1157", "must know the device xczu9eg-ffvb1157-2-e"),
-    ("settings.tcl", "set top {heddle_tiny}", "set top {heddle}", "There is no file heddle.v"),
-    ("settings.tcl", "set clock_mhz {250}", "set clock_mhz {290}",
-     "must make a clock of 290 MHz, and the nearest is 300.0"),
-    ("settings.tcl", "0xa0000000", "0x80000000", "must lie between 0xa0000000 and 0xb0000000"),
-    ("settings.tcl", "0xa0000000", "0xa0001000", "must be a power of two from 4K on, and divide"),
-    ("settings.tcl", "{64K}", "{64KB}", "'64KB' is no number of bytes"),
-    ("settings.tcl", "memory_ports {1 3}", "memory_ports {1}",
-     "/accelerator/m_axi_1 must have the memory in its address space"),
-    ("settings.tcl", "memory_ports {1 3}", "memory_ports {1 1}",
-     "Interface /ps/S_AXI_HP1_FPD is connected to /memory_0/M00_AXI already"),
-    ("create.tcl", "create_project -force -part", "create_project -force -device",
-     "create_project: unknown option -device"),
-    ("create.tcl", "*:zcu102:*", "*:zcu104:*", "must have the board files of the ZCU102"),
-    ("create.tcl", "set_property board_part [lindex $boards end] [current_project]", "",
-     "The project has no board"),
-    ("create.tcl", "update_compile_order -fileset sources_1\n\nsource", "source",
-     "The compile order is not up to date"),
-    ("create.tcl", "constrs_1", "constr_1", "There is no fileset constr_1"),
-    ("create.tcl", "[get_files system.bd]", "system.bd", "is no object that has properties"),
-    ("create.tcl", "synth_checkpoint_mode", "synth_checkpoint", "A file has no property"),
-    ("create.tcl", "generate_target all", "generate_target every", "must be all"),
-    ("create.tcl", "make_wrapper -import", "make_wrapper -imports", "unknown option -imports"),
-    ("create.tcl", "set_property top system_wrapper [current_fileset]", "", "has no top"),
-    ("create.tcl", "STEPS.POST_ROUTE_PHYS_OPT_DESIGN", "STEPS.POSTROUTE_PHYS_OPT_DESIGN",
-     "Run impl_1 has no property STEPS.POSTROUTE_PHYS_OPT_DESIGN.IS_ENABLED"),
-    ("block_design.tcl", "zynq_ultra_ps_e ps", "zynq_ultra_ps ps", "There is no IP xilinx.com:ip"),
-    ("block_design.tcl", "apply_bd_automation", "list",
-     "ps must have the preset of the board, or its memory does not work"),
-    ("block_design.tcl", 'apply_board_preset "1"', 'preset "1"', "The rule has no parameters"),
-    ("block_design.tcl", "__DATA_WIDTH 128", "__DATA_WIDHT 128",
-     "ps has no parameter CONFIG.PSU__SAXIGP3__DATA_WIDHT"),
-    ("block_design.tcl", "__DATA_WIDTH 128", "__DATA_WIDTH 256", "must be 32|64|128, not '256'"),
-    ("block_design.tcl", "M_AXI_GP1 {0}", "M_AXI_GP1 {1}",
-     "Pin /ps/maxihpm1_fpd_aclk must be driven"),
-    ("block_design.tcl", "IRQ0 {1}", "IRQ0 {0}", "There is no pin ps/pl_ps_irq0"),
-    ("block_design.tcl", "$port + 2}]\n", "$port + 1}]\n", "There is no interface ps/S_AXI_HP1"),
-    ("block_design.tcl", "CONFIG.NUM_SI 1", "CONFIG.NUM_SI 2",
-     "Interface /control/S01_AXI must be connected"),
-    ("block_design.tcl", "CONFIG.NUM_SI 1", "NUM_SI 1", "control has no parameter NUM_SI"),
-    ("block_design.tcl", BOUND, BOUND.replace("ps/maxihpm0_fpd_aclk", ""),
-     "Pin /ps/maxihpm0_fpd_aclk must be driven"),
-    ("block_design.tcl", BOUND, BOUND.replace("accelerator/aclk", ""),
-     "Pin /accelerator/aclk must be driven"),
-    ("block_design.tcl", "saxihp${port}_fpd_aclk", "saxihp${port}_aclk",
-     "There is no pin ps/saxihp1_aclk"),
-    ("block_design.tcl", "lappend interconnects memory_$number", "",
-     "Pin /memory_0/aresetn must be driven"),
-    ("block_design.tcl", "[get_bd_pins reset/peripheral_aresetn]",
-     "[get_bd_pins reset/peripheral_reset]", "of one kind, not ['reset high', 'reset low']"),
-    ("block_design.tcl", "[get_bd_pins reset/peripheral_aresetn]", "[get_bd_pins ps/pl_clk0]",
-     "must be of one kind, not ['clock', 'reset low']"),
-    ("block_design.tcl", "[get_bd_pins reset/ext_reset_in]",
-     "[get_bd_pins reset/ext_reset_in] [get_bd_pins reset/interconnect_aresetn]",
-     "drive the same net"),
-    ("block_design.tcl", "connect_bd_net [get_bd_pins accelerator/interrupt]",
-     "list [get_bd_pins accelerator/interrupt]", "Pin /accelerator/interrupt must be connected"),
-    ("block_design.tcl", "[get_bd_intf_pins $master]", "$master", "An object must be a interface"),
-    ("block_design.tcl", "$name/M00_AXI] [get_bd_intf_pins $slave]",
-     "$name/M00_AXI] [get_bd_intf_pins $name/S00_AXI]", "connected to /ps/M_AXI_HPM0_FPD already"),
-    ("block_design.tcl", CONTROL, DIRECT, "must have one protocol, not ['AXI4', 'AXI4LITE']"),
-    ("block_design.tcl", CONTROL, "connect control accelerator/s_axi ps/M_AXI_HPM0_FPD",
-     "one must be a master, and one a slave"),
-    ("block_design.tcl", "accelerator/s_axi/reg0", "accelerator/s_axi/Reg",
-     "There is no segment accelerator/s_axi/Reg"),
-    ("block_design.tcl", "assign_bd_address -target_address_space [get_bd_addr_spaces ps/Data]",
-     "list [get_bd_addr_spaces ps/Data]", "/accelerator/s_axi/reg0 must have an address"),
-    ("block_design.tcl", SEGMENT, SEGMENT.replace("-range 2G", "-range 4G"),
-     "must lie between 0x0 and 0x80000000"),
-    ("block_design.tcl", SEGMENT, SEGMENT.replace("${segments}_LOW", "ps/SAXIGP3/HP1_DDR_LOW"),
-     "cannot be reached from /accelerator/m_axi_1"),
-    ("block_design.tcl", "    incr number\n}\n\nvalidate",
-     f"assign_bd_address -target_address_space $space {SEGMENT}\nincr number\n}}\n\nvalidate",
-     "must not overlap /ps/SAXIGP3/HP1_DDR_LOW"),
-    ("block_design.tcl", "    assign_bd_address -target_address_space $space -offset 0x0",
-     "    list $space -offset 0x0",
-     "/accelerator/m_axi_0 must have the memory in its address space"),
-    ("block_design.tcl", "validate_bd_design", "", "the block design must be valid"),
-    ("synthesise.tcl", "\nrun synth_1", "", "synth_1 must be complete before impl_1"),
-    ("implement.tcl", "run impl_1", "run impl_2", "There is no run impl_2"),
-    ("implement.tcl", "open_run impl_1", "", "No implemented design is open"),
-    ("implement.tcl", "report_utilization -file", "report_utilisation -file",
-     'invalid command name "report_utilisation"'),
-    ("implement.tcl", "-max_paths 10", "-paths 10", "unknown option -paths"),
-    ("implement.tcl", "bitstream_checks", "bitstream", "There is no ruledeck bitstream"),
-    ("write.tcl", "-to_step write_bitstream", "-to_step bitstream", "has no step bitstream"),
-    ("write.tcl", "run impl_1 -to_step write_bitstream", "", "no such file"),
-    ("write.tcl", "write_hw_platform -fixed", "write_hw_platform -fix", "unknown option -fix"),
-    ("write.tcl", "write_hw_platform -fixed", "write_hw_platform a b -fixed",
-     "write_hw_platform: operands must be file"),
-    ("reports.tcl", "clk_pl_0", "pl_clk0", "There is no clock"),
-    ("reports.tcl", "no_clock -return", "no_clocks -return", "check_timing knows no such check"),
-    ("heddle_tiny.v", "XIL_INTERFACENAME aclk,", "XIL_INTERFACENAME aclk, FREQ_HZ 100000000,",
-     "aclk of accelerator must not have a FREQ_HZ of its own"),
-    ("heddle_tiny.v", "m_axi_1 RLAST", "m_axi_1 RLIST", "Interface m_axi_1 of accelerator must"),
-    ("heddle_tiny.v", "m_axi_0 RREADY", "m_axi_1 RREADY", "Interface m_axi_0 of accelerator must"),
-    ("heddle_tiny.v", "  output [31:0] m_axi_0_awaddr;", "  input [31:0] m_axi_0_awaddr;",
-     "Port m_axi_0_awaddr of accelerator has the wrong direction"),
-    ("heddle_tiny.v", "s_axi:m_axi_0:m_axi_1", "s_axi:m_axi_0",
-     "Interface m_axi_1 of accelerator must have one clock"),
-    ("heddle_tiny.v", "DATA_WIDTH 32, PROTOCOL AXI4,", "DATA_WIDTH 64, PROTOCOL AXI4,",
-     "DATA_WIDTH of m_axi_0 must be that of m_axi_0_wdata, not 64"),
-    ("heddle_tiny.v", INTERRUPT, "", "Port interrupt of accelerator must belong to an interface"),
-    ("heddle_tiny.v", "ADDR_WIDTH 12", "ADDR_WIDTH 8", "ADDR_WIDTH of s_axi must be that of"),
-    ("heddle_tiny.v", "POLARITY ACTIVE_LOW", "POLARITY ACTIVE_HIGH", "must be of one kind"),
-]
-
-
-@needs_vivado
-@pytest.mark.parametrize(("file", "old", "new", "message"), SEEDED,
-                         ids=[f"{n}-{file}" for n, (file, *_) in enumerate(SEEDED)])
-def test_seeded_errors_are_found(file, old, new, message, folder):
-    edit(folder / file, old, new)
-    outcome, _ = build(folder)
-    assert message in outcome.error
-
-
-@needs_vivado
-def test_registers_need_a_page(folder):
-    edit(folder / "heddle_tiny.v", "ADDR_WIDTH 12", "ADDR_WIDTH 8")
-    for channel in "aw", "ar":
-        edit(folder / "heddle_tiny.v", f"input [11:0] s_axi_{channel}addr",
-             f"input [7:0] s_axi_{channel}addr")
-    assert "s_axi/reg0 must have 4K at least, not 256 bytes" in build(folder)[0].error
-
-
-@needs_vivado
-def test_the_upper_memory_needs_address_bits(folder):
-    edit(folder / "settings.tcl", "address_bits {32}", "address_bits {40}")
-    assert "HP1_DDR_HIGH must lie between 0x800000000 and 0x100000000" in build(folder)[0].error
+    text = getattr(vivado.reports, report)
+    monkeypatch.setattr(vivado.reports, report, text.replace(line, "| Other"))
+    assert "this version of Vivado writes it differently" in vivado.batch(folder)[0].error
 
 
 # -- the folder ------------------------------------------------------------------------------------
 
-def test_folder_is_complete_and_has_no_path(written, tmp_path, monkeypatch):
-    assert {path.name for path in written["four"].iterdir()} == {
+def test_folder_is_complete_and_has_no_path(written, tmp_path):
+    folder = written(4)
+    assert {path.name for path in folder.iterdir()} == {
         "README.md", "bitfile.py", "heddle.xdc", "settings.tcl", "build.tcl", "create.tcl",
         "block_design.tcl", "synthesise.tcl", "implement.tcl", "write.tcl", "reports.tcl",
         *(f"heddle_tiny.{suffix}" for suffix in ("v", "h", "json", "dtso"))}
-    hollow(monkeypatch)
-    Zcu102().write(GEOMETRIES["four"], tmp_path, 250)
-    for path in written["four"].iterdir():
-        text = path.read_text()
-        assert text == (tmp_path / path.name).read_text()
-        assert not re.search(rf"{written['four']}|{sys.prefix}|{ROOT}", text)
-    assert "$" not in (tmp_path / "README.md").read_text()
+    for path in folder.iterdir():
+        assert not re.search(rf"{tmp_path}|{sys.prefix}|{ROOT}", path.read_text())
+    for name in "README.md", "heddle_tiny.dtso":
+        assert "$" not in (folder / name).read_text()
 
 
-def test_every_port_says_what_it_is(written):
+def test_equal_folders_are_equal(written, original):
+    folder = written(2)
+    for path in original.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
+@needs_vivado
+def test_every_port_of_a_whole_accelerator_says_what_it_is(tmp_path):
     """In particular those that carry the same constant."""
-    text = (written["two"] / "heddle_tiny.v").read_text()
+    Zcu102().write(PRESETS["tiny"], tmp_path, 250)
+    text = (tmp_path / "heddle_tiny.v").read_text()
     ports = re.findall(r"\(\* X_INTERFACE_INFO = \"xilinx\.com:interface:aximm:1\.0 (\w+) (\w+)\" "
                        r"\*\)\n(?:  \(\*.*\*\)\n)?  (?:input|output) (?:\[.*\] )?(\w+);", text)
     assert len(ports) == 19 + 2 * 33
     assert all(port == f"{interface}_{role.lower()}" for interface, role, port in ports)
+    assert text.count("X_INTERFACE_INFO") == 3 + len(ports)
+    assert vivado.batch(tmp_path)[0].error == ""
 
 
 def test_overlay_has_what_the_runtime_opens(written):
-    text = (written["four"] / "heddle_tiny.dtso").read_text()
-    assert "$" not in text
+    text = (written(4) / "heddle_tiny.dtso").read_text()
     assert text.count("{") == text.count("}")
     for line in ('firmware-name = "heddle_tiny.bit.bin";', "heddle@a0000000 {",
                  "reg = <0x0 0xa0000000 0x0 0x10000>;", "interrupts = <0 89 4>;",
@@ -401,15 +215,14 @@ def test_overlay_has_what_the_runtime_opens(written):
 
 def test_clock_has_a_limit(tmp_path):
     with pytest.raises(ValueError, match=r"Clock must be at most 333 MHz, .* not 400 MHz"):
-        Zcu102().write(TINY, tmp_path, 400)
+        Zcu102().write(PRESETS["tiny"], tmp_path, 400)
 
 
 # -- the command -----------------------------------------------------------------------------------
 
 @pytest.fixture
-def with_vivado(tmp_path, monkeypatch):
+def with_vivado(hollow, tmp_path, monkeypatch):
     """Put the stand-in on PATH as vivado."""
-    hollow(monkeypatch)
     program = tmp_path / "bin" / "vivado"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vivado "$@"\n')
@@ -436,7 +249,8 @@ def test_command_builds_and_reports(with_vivado, tmp_path):
                              "heddle_tiny.bit.bin")
     result = heddle("report", folder)
     assert result.exit_code == 0
-    for text in ("zcu102 (xczu9eg-ffvb1156-2-e)", f"tiny ({TINY.fingerprint:#010x})", "187.5 MHz",
+    fingerprint = PRESETS["tiny"].fingerprint
+    for text in ("zcu102 (xczu9eg-ffvb1156-2-e)", f"tiny ({fingerprint:#010x})", "187.5 MHz",
                  "600.5 of 912 (65.8%)", "+0.107 ns", "11.48 W (estimate)", "none"):
         assert text in result.output
 
@@ -462,8 +276,7 @@ def test_command_says_where_vivado_says_why(with_vivado, tmp_path, monkeypatch):
     assert f"Vivado must end with code 0, not 1; {tmp_path}/vivado.log says why" in result.output
 
 
-def test_command_without_vivado_writes_the_folder(tmp_path, monkeypatch):
-    hollow(monkeypatch)
+def test_command_without_vivado_writes_the_folder(hollow, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     result = heddle("bitstream", "--board", "zcu102", "--geometry", "tiny", "--output", tmp_path)
     assert result.exit_code == 1

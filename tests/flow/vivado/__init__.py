@@ -8,11 +8,21 @@ Vivado is whether the parameters of IP mean what they should, and anything about
 say what the test wants.
 """
 
+from pathlib import Path
+
 from .commands import documented
 from .interpreter import Outcome, interpreter, run
-from .project import Result, Vivado
+from .runs import Vivado
+from .session import Result
 
-__all__ = ["Outcome", "Result", "Vivado", "interpreter", "missing", "run"]
+__all__ = ["Outcome", "Result", "Vivado", "batch", "interpreter", "missing", "run"]
+
+
+def batch(folder: Path, result: Result | None = None, stage: str = "",
+          session: Vivado | None = None) -> tuple[Outcome, Vivado]:
+    """Build in a folder as ``vivado -mode batch`` does; return how that ended, and the session."""
+    session = session or Vivado(folder, result)
+    return run(folder / "build.tcl", session.answer, session.commands(), stage), session
 
 
 def missing() -> str | None:

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .project import Result
+    from .session import Result
 
 __all__ = ["BIT", "POWER", "UTILISATION", "route", "timing", "unclocked"]
 
