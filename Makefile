@@ -3,7 +3,7 @@
 VENV       ?= .venv
 BENCH      ?=
 WAVES      ?= 0
-GEOMETRY   ?=
+GEOMETRY   ?= zcu102
 BOARD      ?= zcu102
 CLOCK_MHZ  ?=
 TECHNOLOGY ?= generic
@@ -41,12 +41,13 @@ sim: $(STAMP)  ## run every cocotb bench, or one: BENCH=name; WAVES=1 writes a w
 	HEDDLE_WAVES=$(WAVES) $(PYTHON) -m pytest -m cocotb $(if $(BENCH),-k '$(BENCH)')
 
 verilog: $(STAMP)  ## write the Verilog to build/verilog: GEOMETRY=zcu102 TECHNOLOGY=generic
-	$(VENV)/bin/heddle verilog $(GEOMETRY:%=--geometry %) --technology $(TECHNOLOGY) \
+	$(VENV)/bin/heddle verilog --geometry $(GEOMETRY) --technology $(TECHNOLOGY) \
 	    --output build/verilog
 
+# Each board has a geometry and a clock of its own, unless others are asked for.
 bitstream: $(STAMP)  ## build what configures a board: BOARD=zcu102 GEOMETRY=name CLOCK_MHZ=number
-	$(VENV)/bin/heddle bitstream --board $(BOARD) $(GEOMETRY:%=--geometry %) \
-	    $(CLOCK_MHZ:%=--clock-mhz %) --output build/$(BOARD)
+	$(VENV)/bin/heddle bitstream --board $(BOARD) --output build/$(BOARD) \
+	    $(if $(filter-out file,$(origin GEOMETRY)),--geometry $(GEOMETRY)) $(CLOCK_MHZ:%=--clock-mhz %)
 
 # The type checker sees the four folders as one package only in an ordinary build.
 lint: $(STAMP)  ## check style and types

@@ -13,7 +13,7 @@ if {![llength $boards]} {
 set_property board_part [lindex $boards end] [current_project]
 set_property target_language Verilog [current_project]
 
-add_files -norecurse $top.v
+add_files -norecurse $sources
 add_files -fileset constrs_1 -norecurse heddle.xdc
 update_compile_order -fileset sources_1
 

@@ -58,6 +58,9 @@ class Zcu102(Board):
                              f"are, not {clock_mhz:g} MHz")
         files = export(geometry, folder, technology="xilinx")
         top = files[0].stem
+        # Vivado has the primitive of which there may be a model for simulators.
+        sources = [file.name for file in files
+                   if file.suffix == ".v" and file.name != "dsp48e2.v"]
         ports = MEMORY_PORTS[geometry.dma_ports]
         texts = {
             "settings.tcl": _settings({
@@ -65,6 +68,7 @@ class Zcu102(Board):
                 "geometry": geometry.name,
                 "fingerprint": f"{geometry.fingerprint}",
                 "top": top,
+                "sources": " ".join(sources),
                 "clock_mhz": f"{clock_mhz:g}",
                 "address_bits": f"{geometry.address_bits}",
                 "memory_ports": " ".join(map(str, ports)),

@@ -12,17 +12,17 @@ proc find {report name pattern} {
 # Return the worst slack of each kind of check by name, and the problems with them.
 #
 # The summary has one row of twelve numbers, four each for setup, hold and pulse width: worst slack,
-# total, failing endpoints, all endpoints. Without any endpoint there is NA in place of the slack.
+# total, failing endpoints, all endpoints. Without any endpoint the slack is NA or inf.
 # The properties of a run have no slack of pulse width.
 proc slacks {} {
     set report [report_timing_summary -return_string]
-    set number {(?:-?[0-9.]+|NA)}
+    set number {(?:-?[0-9.]+|NA|inf)}
     set row [find $report timing "^\[ \t\]*(${number}(?:\[ \t\]+$number){11})\[ \t\]*$"]
     set slacks {}
     set problems {}
     foreach name {setup hold pulse_width} {worst total failing endpoints} $row {
         set check [string map {_ { }} $name]
-        if {$worst eq "NA" || $endpoints == 0} {
+        if {$worst in {NA inf} || $endpoints == 0} {
             lappend problems "No path is checked for $check."
             continue
         }

@@ -29,7 +29,10 @@ SEEDED = [
     ("settings.tcl", "_high}", "_hihg}", "run:synth_1 has no property strategy, or it cannot be"),
     ("settings.tcl", "PostRoutePhysOpt}", "PostRoute}", "run:impl_1 has no property strategy"),
     ("settings.tcl", "ffvb1156", "ffvb1157", "must know the device xczu9eg-ffvb1157-2-e"),
-    ("settings.tcl", "set top {heddle_tiny}", "set top {heddle}", "There is no file heddle.v"),
+    ("settings.tcl", "set top {heddle_tiny}", "set top {heddle}", "No file of the project has a"),
+    ("settings.tcl", "{heddle_tiny.v}", "{heddle_tiny.v ram.v}", "There is no file ram.v, or it"),
+    ("settings.tcl", "{heddle_tiny.v}", "{heddle_tiny.v heddle_tiny.v}",
+     "Module heddle_tiny must be defined once"),
     ("settings.tcl", "set clock_mhz {250}", "set clock_mhz {290}",
      "must make a clock of 290 MHz, and the nearest is 300.0"),
     ("settings.tcl", "0xa0000000", "0x80000000", "must lie between 0xa0000000 and 0xb0000000"),
@@ -132,6 +135,10 @@ SEEDED = [
      "DATA_WIDTH of m_axi_0 must be that of m_axi_0_wdata, not 64"),
     ("heddle_tiny.v", INTERRUPT, "", "Port interrupt of accelerator must belong to an interface"),
     ("heddle_tiny.v", "ADDR_WIDTH 12", "ADDR_WIDTH 8", "ADDR_WIDTH of s_axi must be that of"),
+    ("heddle_tiny.v", "\nendmodule", "\n  DSP48E2 a (b);\nendmodule\nmodule DSP48E2(b);\nendmodule",
+     "Module DSP48E2 must be defined once, or not if it is a primitive"),
+    ("heddle_tiny.v", "\nendmodule", "\n  heddle_ram a (b);\nendmodule",
+     "Module heddle_ram must be defined in the files of the project"),
     ("heddle_tiny.v", "POLARITY ACTIVE_LOW", "POLARITY ACTIVE_HIGH", "must be of one kind"),
 ]
 

@@ -12,6 +12,8 @@ from .session import Session
 
 __all__ = ["Project"]
 
+_PRIMITIVES = {"DSP48E2"}
+
 
 class Project(Session):
     """A session in which projects can be made."""
@@ -46,7 +48,7 @@ class Project(Session):
         suffix = {"constrs_1": ".xdc", "sources_1": ".v"}.get(fileset)
         if suffix is None:
             raise ValueError(f"There is no fileset {fileset}")
-        for name in call.operands:
+        for name in (name for operand in call.operands for name in split(operand)):
             if not (self.folder / name).is_file() or not name.endswith(suffix):
                 raise ValueError(f"There is no file {name}, or it is of another kind")
             self.files.append(name)
@@ -68,8 +70,10 @@ class Project(Session):
         if options.get("type") == "module":
             if not self.ordered:
                 raise ValueError("The compile order is not up to date")
-            texts = [(self.folder / file).read_text() for file in self.files if file[-2:] == ".v"]
-            design.add(Module(name, "\n".join(texts), options["reference"]))
+            verilog = "\n".join((self.folder / file).read_text() for file in self.files
+                                if file.endswith(".v"))
+            _check_modules(verilog)
+            design.add(Module(name, verilog, options["reference"]))
         else:
             vendor, library, kind, *version = options["vlnv"].split(":")
             if options.get("type") != "ip" or (vendor, library) != ("xilinx.com", "ip") or (
@@ -121,6 +125,18 @@ class Project(Session):
         if {"import", "top"} - set(call.options) or call.options.get("fileset") != "sources_1":
             raise ValueError("The wrapper must be the top, and become part of the sources")
         self.wrapped = self.generated
+
+
+def _check_modules(verilog: str) -> None:
+    """Refuse Verilog in which modules are missing, defined twice, or those of the device."""
+    defined = re.findall(r"^module (\\\S+|\w+)", verilog, re.MULTILINE)
+    for name in {*defined, *_PRIMITIVES}:
+        if defined.count(name) > (name not in _PRIMITIVES):
+            raise ValueError(f"Module {name} must be defined once, or not if it is a primitive")
+    used = re.findall(r"^  (\\\S+|[A-Za-z]\w*) +(?:\w+ \(|#\()", verilog, re.MULTILINE)
+    missing = sorted(set(used) - set(defined) - _PRIMITIVES)
+    if missing:
+        raise ValueError(f"Module {missing[0]} must be defined in the files of the project")
 
 
 def _number(text: str) -> int:

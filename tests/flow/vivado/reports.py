@@ -79,7 +79,8 @@ def timing(result: Result) -> str:
             continue
         bad = slack < 0
         met &= not bad
-        columns += [f"{slack:.3f}", f"{2 * slack if bad else 0:.3f}", f"{2 * bad}", "60831"]
+        endpoints = 0 if slack == float("inf") else 60831
+        columns += [f"{slack:.3f}", f"{2 * slack if bad else 0:.3f}", f"{2 * bad}", f"{endpoints}"]
     sentence = ("All user specified timing constraints are met." if met
                 else "Timing constraints are not met.")
     return _TIMING.format(row="".join(f"{column:>13}" for column in columns) + "  ",
