@@ -9,10 +9,10 @@ from pathlib import Path
 from string import Template
 
 from ...rtl.geometry import Geometry
-from .. import bitfile
+from ...sim.verilator import DSP48E2
+from .. import bitfile, summary
 from ..board import Board
 from ..export import export
-from ..summary import Summary
 from .platform import ZCU102Platform
 
 __all__ = ["CONTROL_ADDRESS", "CONTROL_RANGE", "MEMORY_PORTS", "Zcu102"]
@@ -43,7 +43,7 @@ _PACKAGE = Path(__file__).parent
 class Zcu102(Board):
     """The ZCU102, with Vivado.
 
-    The folder holds the Verilog with its header and sizes, the scripts of this package,
+    The folder holds what :func:`~heddle.boards.export.export` writes, the scripts of this package,
     ``settings.tcl`` with all that differs from build to build, a device tree overlay, a page that
     explains the folder, and :mod:`heddle.boards.bitfile`. The names of results begin with that of
     the top module.
@@ -58,9 +58,9 @@ class Zcu102(Board):
                              f"are, not {clock_mhz:g} MHz")
         files = export(geometry, folder, technology="xilinx")
         top = files[0].stem
-        # Vivado has the primitive of which there may be a model for simulators.
+        # Vivado has the primitive itself of which there is a model for simulators.
         sources = [file.name for file in files
-                   if file.suffix == ".v" and file.name != "dsp48e2.v"]
+                   if file.suffix == ".v" and file.name != DSP48E2.name]
         ports = MEMORY_PORTS[geometry.dma_ports]
         texts = {
             "settings.tcl": _settings({
@@ -79,17 +79,11 @@ class Zcu102(Board):
                 "jobs": "4",
                 "threads": "8",
             }),
-            "bitfile.py": Path(bitfile.__file__).read_text(),
             **{path.name: path.read_text() for path in sorted(_PACKAGE.glob("*.tcl"))},
             "heddle.xdc": (_PACKAGE / "heddle.xdc").read_text(),
-            f"{top}.dtso": _fill("heddle.dtso", top=top, geometry=geometry.name,
-                                 ports=_names(ports), widths=_widths(ports),
-                                 hertz=f"{round(clock_mhz * 1e6)}",
-                                 unit=f"{CONTROL_ADDRESS:x}", address=f"{CONTROL_ADDRESS:#x}",
-                                 range=f"{CONTROL_RANGE:#x}", buffer=f"{BUFFER_BYTES:#x}"),
-            "README.md": _fill("README.md", top=top, geometry=geometry.name,
-                               clock=f"{clock_mhz:g}", address=f"{CONTROL_ADDRESS:#x}",
-                               ports=_names(ports)),
+            "bitfile.py": Path(bitfile.__file__).read_text(),
+            f"{top}.dtso": _fill("heddle.dtso", geometry, top, clock_mhz),
+            "README.md": _fill("README.md", geometry, top, clock_mhz),
         }
         for name, text in texts.items():
             (folder / name).write_text(text)
@@ -101,17 +95,18 @@ class Zcu102(Board):
         if vivado is None:
             raise RuntimeError("The ZCU102's bitstream needs Vivado, which is not on PATH; where "
                                f"it is, run vivado {' '.join(command)} in {folder} or a copy of it")
+        (folder / summary.FILE).unlink(missing_ok=True)
         done = subprocess.run([vivado, *command], cwd=folder, check=False)
-        if done.returncode and not (folder / "summary.json").exists():
+        if done.returncode and not (folder / summary.FILE).exists():
             raise RuntimeError(f"Vivado must end with code 0, not {done.returncode}; "
                                f"{folder / 'vivado.log'} says why")
-        summary = Summary.read(folder)
+        outcome = summary.Summary.read(folder)
         made = []
-        for name in summary.files:
+        for name in outcome.files:
             if name.endswith(".bit"):
                 made.append(f"{name}.bin")
                 (folder / made[-1]).write_bytes(bitfile.bit_to_bin((folder / name).read_bytes()))
-        replace(summary, files=(*summary.files, *made)).write(folder)
+        replace(outcome, files=(*outcome.files, *made)).write(folder)
 
 
 def _settings(values: dict[str, str]) -> str:
@@ -119,12 +114,14 @@ def _settings(values: dict[str, str]) -> str:
     return "\n".join(["# What differs from build to build.", *lines, ""])
 
 
-def _fill(name: str, **values: str) -> str:
-    return Template((_PACKAGE / name).read_text()).substitute(values)
-
-
-def _names(ports: tuple[int, ...]) -> str:
-    return ", ".join(f"HP{port}" for port in ports)
+def _fill(name: str, geometry: Geometry, top: str, clock_mhz: float) -> str:
+    """Return a file of this package with the values of a build in it."""
+    ports = MEMORY_PORTS[geometry.dma_ports]
+    return Template((_PACKAGE / name).read_text()).substitute(
+        geometry=geometry.name, top=top, ports=", ".join(f"HP{port}" for port in ports),
+        widths=_widths(ports), clock=f"{clock_mhz:g}", hertz=f"{round(clock_mhz * 1e6)}",
+        address=f"{CONTROL_ADDRESS:#x}", unit=f"{CONTROL_ADDRESS:x}", range=f"{CONTROL_RANGE:#x}",
+        buffer=f"{BUFFER_BYTES:#x}")
 
 
 def _widths(ports: tuple[int, ...]) -> str:
