@@ -39,7 +39,7 @@ if {abs($made - $clock_mhz) > 0.01 * $clock_mhz} {
 create_bd_cell -type module -reference $top accelerator
 
 # Connect an AXI master to a slave through a SmartConnect of its own.
-proc connect {name master slave} {
+proc connect_through {name master slave} {
     set cell [create_bd_cell -type ip -vlnv xilinx.com:ip:smartconnect $name]
     set_property -dict {CONFIG.NUM_SI 1 CONFIG.NUM_MI 1} $cell
     connect_bd_intf_net [get_bd_intf_pins $master] [get_bd_intf_pins $name/S00_AXI]
@@ -48,10 +48,10 @@ proc connect {name master slave} {
 
 set clocked {ps/maxihpm0_fpd_aclk accelerator/aclk reset/slowest_sync_clk control/aclk}
 set interconnects control
-connect control ps/M_AXI_HPM0_FPD accelerator/s_axi
+connect_through control ps/M_AXI_HPM0_FPD accelerator/s_axi
 set number 0
 foreach port $memory_ports {
-    connect memory_$number accelerator/m_axi_$number ps/S_AXI_HP${port}_FPD
+    connect_through memory_$number accelerator/m_axi_$number ps/S_AXI_HP${port}_FPD
     lappend clocked ps/saxihp${port}_fpd_aclk memory_$number/aclk
     lappend interconnects memory_$number
     incr number

@@ -12,7 +12,7 @@ source settings.tcl
 source reports.tcl
 
 # Run a synthesis or an implementation of the project to its end.
-proc run {name args} {
+proc complete_run {name args} {
     global jobs
     launch_runs $name -jobs $jobs {*}$args
     wait_on_run $name

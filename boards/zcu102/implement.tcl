@@ -1,7 +1,7 @@
 # Stage implement: placement, routing and physical optimisation after both, then the reports.
 
 reset_run impl_1
-run impl_1
+complete_run impl_1
 open_run impl_1
 
 report_timing_summary -max_paths 10 -report_unconstrained -file reports/timing.txt

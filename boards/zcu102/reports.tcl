@@ -1,7 +1,7 @@
 # What the reports of a routed design say, as values.
 
 # Return what a regular expression finds in a report, which must have it.
-proc find {report name pattern} {
+proc find_line {report name pattern} {
     if {![regexp -line $pattern $report -> value]} {
         error "The report of $name must have a line as $pattern, and it has none: this version of\
             Vivado writes it differently"
@@ -17,7 +17,7 @@ proc find {report name pattern} {
 proc slacks {} {
     set report [report_timing_summary -return_string]
     set number {(?:-?[0-9.]+|NA|inf)}
-    set row [find $report timing "^\[ \t\]*(${number}(?:\[ \t\]+$number){11})\[ \t\]*$"]
+    set row [find_line $report timing "^\[ \t\]*(${number}(?:\[ \t\]+$number){11})\[ \t\]*$"]
     set slacks {}
     set problems {}
     foreach name {setup hold pulse_width} {worst total failing endpoints} $row {
@@ -44,21 +44,21 @@ proc flaws {} {
     set problems {}
     set report [check_timing -override_defaults no_clock -return_string]
     set unclocked {There are ([0-9]+) register/latch pins with no clock}
-    find $report check_timing $unclocked
+    find_line $report check_timing $unclocked
     foreach {sentence count} [regexp -all -inline $unclocked $report] {
         if {$count > 0} {
             lappend problems "$sentence."
         }
     }
     set report [report_route_status -return_string]
-    set wrong [find $report route_status {# of nets with routing errors[ .]*:\s*([0-9]+)}]
-    set wanted [find $report route_status {# of routable nets[ .]*:\s*([0-9]+)}]
-    set routed [find $report route_status {# of fully routed nets[ .]*:\s*([0-9]+)}]
+    set wrong [find_line $report route_status {# of nets with routing errors[ .]*:\s*([0-9]+)}]
+    set wanted [find_line $report route_status {# of routable nets[ .]*:\s*([0-9]+)}]
+    set routed [find_line $report route_status {# of fully routed nets[ .]*:\s*([0-9]+)}]
     if {$wrong > 0 || $routed < $wanted} {
         lappend problems "Of $wanted nets $routed are routed, and $wrong have errors."
     }
     report_drc -name heddle -ruledecks bitstream_checks
-    foreach violation [get_drc_violations -name heddle -filter {SEVERITY == Error}] {
+    foreach violation [get_drc_violations -quiet -name heddle -filter {SEVERITY == Error}] {
         lappend problems "Design rule $violation is violated."
     }
     return $problems
@@ -71,31 +71,31 @@ proc resources {} {
     foreach {name site} {
         LUT {CLB LUTs} FF {CLB Registers} BRAM36 {Block RAM Tile} DSP DSPs
     } {
-        set cells [split [find $report utilization "^\\|\\s*$site\\*?\\s*\\|(.*)\\|\\s*$"] |]
+        set cells [split [find_line $report utilization "^\\|\\s*$site\\*?\\s*\\|(.*)\\|\\s*$"] |]
         lappend resources $name [string trim [lindex $cells 0]] [string trim [lindex $cells end-1]]
     }
     return $resources
 }
 
 # Return a text as JSON.
-proc text {text} {
+proc json_text {text} {
     return "\"[string map {\\ \\\\ \" \\\" \n { } \t { }} $text]\""
 }
 
 # Return texts as a list in JSON.
-proc texts {texts} {
+proc json_texts {texts} {
     set items {}
     foreach item $texts {
-        lappend items [text $item]
+        lappend items [json_text $item]
     }
     return "\[[join $items {, }]\]"
 }
 
 # Return names and values, which are JSON, as an object in JSON.
-proc object {values {separator {, }}} {
+proc json_object {values {separator {, }}} {
     set items {}
     foreach {name value} $values {
-        lappend items "[text $name]: $value"
+        lappend items "[json_text $name]: $value"
     }
     return "{[join $items $separator]}"
 }
@@ -108,25 +108,25 @@ proc write_summary {slacks problems files} {
     if {[dict exists $slacks setup]} {
         set reached [format %.6f [expr {1000.0 / ($period - [dict get $slacks setup])}]]
     }
-    set power [find [report_power -return_string] power \
+    set power [find_line [report_power -return_string] power \
         {^\|\s*Total On-Chip Power \(W\)\s*\|\s*([0-9.]+)\s*\|}]
     set resources {}
     foreach {name used available} [resources] {
-        lappend resources $name [object [list used $used available $available]]
+        lappend resources $name [json_object [list used $used available $available]]
     }
     set file [open summary.json w]
-    puts $file [object [list \
-        board [text zcu102] \
-        part [text $part] \
-        geometry [text $geometry] \
+    puts $file [json_object [list \
+        board [json_text zcu102] \
+        part [json_text $part] \
+        geometry [json_text $geometry] \
         fingerprint $fingerprint \
-        tool [text "Vivado [version -short]"] \
+        tool [json_text "Vivado [version -short]"] \
         clock_mhz [format %.6f [expr {1000.0 / $period}]] \
         clock_mhz_reached $reached \
-        slack_ns [object $slacks] \
-        resources [object $resources] \
+        slack_ns [json_object $slacks] \
+        resources [json_object $resources] \
         power_watt $power \
-        problems [texts $problems] \
-        files [texts $files]] ",\n"]
+        problems [json_texts $problems] \
+        files [json_texts $files]] ",\n"]
     close $file
 }

@@ -12,7 +12,7 @@ if {![llength $problems]} {
     # The hardware platform takes the bitstream from the run.
     set bitstream [get_property DIRECTORY [get_runs impl_1]]/system_wrapper.bit
     if {![file exists $bitstream]} {
-        run impl_1 -to_step write_bitstream
+        complete_run impl_1 -to_step write_bitstream
     }
     file copy -force $bitstream $top.bit
     write_hw_platform -fixed -include_bit -force $top.xsa

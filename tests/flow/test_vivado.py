@@ -15,7 +15,7 @@ def edit(file, old, new):
 BOUND = "ps/maxihpm0_fpd_aclk accelerator/aclk reset/slowest_sync_clk control/aclk"
 SEGMENT = "-offset 0x0 -range 2G \\\n        [get_bd_addr_segs ${segments}_LOW]"
 
-CONTROL = "connect control ps/M_AXI_HPM0_FPD accelerator/s_axi"
+CONTROL = "connect_through control ps/M_AXI_HPM0_FPD accelerator/s_axi"
 DIRECT = ("connect_bd_intf_net [get_bd_intf_pins ps/M_AXI_HPM0_FPD] "
           "[get_bd_intf_pins accelerator/s_axi]")
 INTERRUPT = '  (* X_INTERFACE_INFO = "xilinx.com:signal:interrupt:1.0 interrupt INTERRUPT" *)\n'
@@ -24,6 +24,7 @@ SEEDED = [
     ("build.tcl", "set_param general", "set_parm general", 'invalid command name "set_parm"'),
     ("build.tcl", "maxThreads", "maxThread", "There is no parameter general.maxThread"),
     ("build.tcl", "-jobs", "-job", "launch_runs: unknown option -job"),
+    ("build.tcl", "proc complete_run", "proc run", "proc run would replace a command of Vivado"),
     ("build.tcl", "file mkdir reports", "", "No such file or directory"),
     ("build.tcl", "puts \"heddle", "lmap x y {}; puts \"heddle", 'invalid command name "lmap"'),
     ("settings.tcl", "_high}", "_hihg}", "run:synth_1 has no property strategy, or it cannot be"),
@@ -93,7 +94,7 @@ SEEDED = [
     ("block_design.tcl", "$name/M00_AXI] [get_bd_intf_pins $slave]",
      "$name/M00_AXI] [get_bd_intf_pins $name/S00_AXI]", "connected to /ps/M_AXI_HPM0_FPD already"),
     ("block_design.tcl", CONTROL, DIRECT, "must have one protocol, not ['AXI4', 'AXI4LITE']"),
-    ("block_design.tcl", CONTROL, "connect control accelerator/s_axi ps/M_AXI_HPM0_FPD",
+    ("block_design.tcl", CONTROL, "connect_through control accelerator/s_axi ps/M_AXI_HPM0_FPD",
      "one must be a master, and one a slave"),
     ("block_design.tcl", "accelerator/s_axi/reg0", "accelerator/s_axi/Reg",
      "There is no segment accelerator/s_axi/Reg"),
@@ -110,15 +111,15 @@ SEEDED = [
      "    list $space -offset 0x0",
      "/accelerator/m_axi_0 must have the memory in its address space"),
     ("block_design.tcl", "validate_bd_design", "", "the block design must be valid"),
-    ("synthesise.tcl", "\nrun synth_1", "", "synth_1 must be complete before impl_1"),
-    ("implement.tcl", "run impl_1", "run impl_2", "There is no run impl_2"),
+    ("synthesise.tcl", "complete_run synth_1", "", "synth_1 must be complete before impl_1"),
+    ("implement.tcl", "complete_run impl_1", "complete_run impl_2", "There is no run impl_2"),
     ("implement.tcl", "open_run impl_1", "", "No implemented design is open"),
     ("implement.tcl", "report_utilization -file", "report_utilisation -file",
      'invalid command name "report_utilisation"'),
     ("implement.tcl", "-max_paths 10", "-paths 10", "unknown option -paths"),
     ("implement.tcl", "bitstream_checks", "bitstream", "There is no ruledeck bitstream"),
     ("write.tcl", "-to_step write_bitstream", "-to_step bitstream", "has no step bitstream"),
-    ("write.tcl", "run impl_1 -to_step write_bitstream", "", "no such file"),
+    ("write.tcl", "complete_run impl_1 -to_step write_bitstream", "", "no such file"),
     ("write.tcl", "write_hw_platform -fixed", "write_hw_platform -fix", "unknown option -fix"),
     ("write.tcl", "write_hw_platform -fixed", "write_hw_platform a b -fixed",
      "write_hw_platform: operands must be file"),

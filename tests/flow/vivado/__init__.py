@@ -10,7 +10,7 @@ say what the test wants.
 
 from pathlib import Path
 
-from .commands import documented
+from .commands import documented, names
 from .interpreter import Outcome, interpreter, run
 from .runs import Vivado
 from .session import Result
@@ -22,7 +22,7 @@ def batch(folder: Path, result: Result | None = None, stage: str = "",
           session: Vivado | None = None) -> tuple[Outcome, Vivado]:
     """Build in a folder as ``vivado -mode batch`` does; return how that ended, and the session."""
     session = session or Vivado(folder, result)
-    return run(folder / "build.tcl", session.answer, session.commands(), stage), session
+    return run(folder / "build.tcl", session.answer, session.commands(), names(), stage), session
 
 
 def missing() -> str | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ALIASES", "Call", "Syntax", "documented", "split", "syntax"]
+__all__ = ["ALIASES", "Call", "Syntax", "documented", "names", "split", "syntax"]
 
 _PACKAGE = "xilinx_language_server"
 
@@ -89,6 +89,11 @@ def documented() -> bool:
 def _help() -> dict[str, str]:
     [folder] = importlib.util.find_spec(_PACKAGE).submodule_search_locations
     return json.loads(Path(folder, "assets", "json", "vivado.json").read_text())
+
+
+def names() -> list[str]:
+    """Return the names of all commands of Vivado."""
+    return [*_help(), *ALIASES]
 
 
 @cache

@@ -42,6 +42,14 @@ foreach name {%s} {
 foreach name {%s} {
     rename $name {}
 }
+rename proc define
+set reserved {%s}
+define proc {name arguments body} {
+    if {$name in $::reserved} {
+        error "proc $name would replace a command of Vivado"
+    }
+    uplevel 1 [list define $name $arguments $body]
+}
 set argv {%s}
 set argc [llength $argv]
 source {%s}
@@ -65,9 +73,23 @@ def interpreter() -> str | None:
     return "tkinter" if importlib.util.find_spec("_tkinter") else None
 
 
-def run(script: Path, answer: Answer, commands: Iterable[str], arguments: str = "") -> Outcome:
-    """Source a script as ``vivado -mode batch`` does, in the folder of the script."""
-    prelude = _COMMANDS % (" ".join(commands), _NEWER, arguments, script.name)
+def run(script: Path, answer: Answer, commands: Iterable[str], reserved: Iterable[str],
+        arguments: str = "") -> Outcome:
+    """Source a script as ``vivado -mode batch`` does, in the folder of the script.
+
+    Parameters
+    ----------
+    script : path
+    answer : callable
+        Answers the commands.
+    commands : iterable of str
+        Those that are answered.
+    reserved : iterable of str
+        Names that the script must not give to procedures.
+    arguments : str
+        Becomes ``argv``.
+    """
+    prelude = _COMMANDS % (" ".join(commands), _NEWER, " ".join(reserved), arguments, script.name)
     how = _tclsh if interpreter() == "tclsh" else _tkinter
     return how(prelude, script.parent, answer)
 
