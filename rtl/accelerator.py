@@ -10,7 +10,7 @@ from .axi import Axi4, Axi4Lite
 from .core import Core, Error
 from .geometry import Geometry
 from .isa import Queue
-from .registers import ADDRESS_BITS, Registers
+from .registers import ADDRESS_BITS, IDENTITY, Registers
 
 __all__ = ["Accelerator"]
 
@@ -28,7 +28,7 @@ class Accelerator(wiring.Component):
 
     Members
     -------
-    s_axi : :py:`In(Axi4Lite(8))`
+    s_axi : :py:`In(Axi4Lite(ADDRESS_BITS))`
         Registers; see :mod:`heddle.rtl.registers`.
     m_axi : :py:`Out(Axi4(...)).array(geometry.dma_ports)`
         Memory.
@@ -62,7 +62,7 @@ class Accelerator(wiring.Component):
             core.base.eq(Cat(registers.base_lo, registers.base_hi)),
             core.program.eq(registers.program),
             core.length.eq(registers.length),
-            registers.id.eq(0x4845444C),
+            registers.id.eq(IDENTITY),
             registers.geometry.eq(self.geometry.fingerprint),
             self.interrupt.eq(registers.status_interrupt & registers.control_interrupt_enable),
         ]

@@ -10,10 +10,14 @@ from amaranth.lib.wiring import In, Out
 
 from .axi import Axi4Lite
 
-__all__ = ["ADDRESS_BITS", "REGISTERS", "Field", "Register", "Registers"]
+__all__ = ["ADDRESS_BITS", "IDENTITY", "OFFSETS", "REGISTERS", "Field", "Register", "Registers",
+           "mask"]
 
-ADDRESS_BITS = 8
-"""Width of an AXI4-Lite address."""
+ADDRESS_BITS = 12
+"""Width of an AXI4-Lite address: a page, the least that Linux maps and that Vivado can place."""
+
+IDENTITY = 0x4845444C
+"""What the register ``ID`` holds."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def _value(name: str, offset: int, access: str, doc: str) -> Register:
 
 
 REGISTERS: tuple[Register, ...] = (
-    _value("ID", 0x00, "r", "Always 0x4845444C (`HEDL`)."),
+    _value("ID", 0x00, "r", f"Always 0x{IDENTITY:X} (`HEDL`)."),
     _value("GEOMETRY", 0x04, "r", "Fingerprint of the geometry; a program file names its own."),
     Register("CONTROL", 0x08, "Starts and stops the machine.", (
         Field("start", 0, 1, "w", "Run the program; ignored while busy."),
@@ -86,6 +90,15 @@ REGISTERS: tuple[Register, ...] = (
     _value("RETIRED_STORE", 0x5C, "r", "STORE instructions completed."),
 )
 """The registers, by address."""
+
+OFFSETS = {register.name: register.offset for register in REGISTERS}
+"""Byte address of each register, by name."""
+
+
+def mask(register: str, field: str) -> int:
+    """Return the bits of a field of a register."""
+    [found] = [f for r in REGISTERS if r.name == register for f in r.fields if f.name == field]
+    return ((1 << found.width) - 1) << found.offset
 
 
 class Registers(wiring.Component):

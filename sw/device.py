@@ -1,4 +1,4 @@
-"""The devices on which a program runs: the golden model, and the RTL in simulation.
+"""The devices on which a program runs: the golden model, the RTL in simulation, and boards.
 
 The same image with the same program bytes runs on each and becomes the same image.
 """
@@ -6,41 +6,19 @@ The same image with the same program bytes runs on each and becomes the same ima
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .footprint import Space, footprint
+from .outcome import Counters, DeviceError, check, standing
 from .program import Program
 from .rtl.geometry import Geometry
-from .rtl.isa import Opcode, Queue
+from .rtl.isa import Opcode
 from .sim.executor import execute
 
 __all__ = ["Counters", "DEVICES", "Device", "DeviceError", "Golden", "Rtl", "Run", "open_device"]
-
-
-class DeviceError(RuntimeError):
-    """A run ended with an error or not at all; the message says where it stood."""
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What the hardware counts during a run; ``None`` is what a device cannot count."""
-
-    cycles: int | None
-    array_cycles: int
-    read_bytes: int
-    write_bytes: int
-    wait_dma: int | None = None
-    """Cycles in which the array waited for a transfer."""
-    wait_operands: int | None = None
-    """Cycles in which the array waited for the operand buffer."""
-    wait_drain: int | None = None
-    """Cycles in which the array waited for a free context."""
-    wait_softmax: int | None = None
-    """Cycles in which the array waited for probabilities."""
 
 
 @dataclass(frozen=True)
@@ -124,36 +102,34 @@ class Rtl(Device):
         Cycles after which a run is given up; by default far more than any program should take.
     window : :class:`int`
         Cycles between samples of the counters.
+    technology : str
+        ``"generic"``, or ``"xilinx"``: with models of the primitives of a UltraScale+ FPGA.
     """
 
     name = "rtl"
 
     def __init__(self, geometry: Geometry, *, latency: int = 100, bandwidth: int | None = None,
-                 limit: int | None = None, window: int = 256) -> None:
+                 limit: int | None = None, window: int = 256, technology: str = "generic") -> None:
         super().__init__(geometry)
         self.latency = latency
         self.bandwidth = geometry.bandwidth_assumed if bandwidth is None else bandwidth
         self.limit = limit
         self.window = window
+        self.technology = technology
 
     def _run(self, program: Program, image: NDArray[np.uint8],
              progress: Callable[[int], None] | None) -> Run:
         from .sim.simulator import Simulator
 
         limit = self.limit or self._patience(program)
-        run = Simulator(self.geometry).run(
+        run = Simulator(self.geometry, technology=self.technology).run(
             image, program=program.offset, length=len(program.instructions), limit=limit,
             latency=self.latency, bandwidth=self.bandwidth, window=self.window, progress=progress)
-        registers = run.registers
         if not run.finished:
             raise DeviceError(f"The run must end within {limit} cycles, and it has not: "
-                              f"{_standing(program, registers)}")
-        if registers["ERROR"]:
-            raise DeviceError(_describe(program, registers))
-        return Run(run.image, Counters(
-            registers["CYCLES"], registers["ARRAY_BUSY"], registers["READ_BYTES"],
-            registers["WRITE_BYTES"], registers["WAIT_DMA"], registers["WAIT_OPERANDS"],
-            registers["WAIT_DRAIN"], registers["WAIT_SOFTMAX"]), run.window, run.samples)
+                              f"{standing(program, run.registers)}")
+        check(program, run.registers)
+        return Run(run.image, Counters.of(run.registers), run.window, run.samples)
 
     def _patience(self, program: Program) -> int:
         """Ten times the cycles that the program takes if nothing overlaps."""
@@ -177,55 +153,29 @@ class Rtl(Device):
 
 
 DEVICES: dict[str, Callable[[Geometry], Device]] = {"golden": Golden, "rtl": Rtl}
-"""The devices by name."""
+"""The devices by name, boards apart."""
 
 
 def open_device(device: str | Device, geometry: Geometry) -> Device:
     """Return the device itself, or the one of that name for a geometry.
 
+    A board goes by the name of the way to it, such as ``uio`` or ``pynq:FILE.bit``; see
+    :data:`heddle.runtime.TRANSPORTS`.
+
     Raises
     ------
+    DeviceError
+        If the board is not there, or has another geometry.
     ValueError
         If no device has that name.
     """
     if isinstance(device, Device):
         return device
-    if device not in DEVICES:
-        raise ValueError(f"Device must be one of {', '.join(DEVICES)}, not {device!r}")
-    return DEVICES[device](geometry)
+    if device in DEVICES:
+        return DEVICES[device](geometry)
+    from .runtime import TRANSPORTS, Board, open_transport
 
-
-# -- messages --------------------------------------------------------------------------------------
-
-def _standing(program: Program, registers: Mapping[str, int]) -> str:
-    """Say for each queue which instruction it has not completed."""
-    instructions = program.decoded()
-    places = []
-    for queue in Queue:
-        numbers = [n for n, i in enumerate(instructions) if i.queue == queue]
-        done = registers[f"RETIRED_{queue.name}"]
-        if done < len(numbers):
-            place = f"is at instruction {numbers[done]} ({instructions[numbers[done]]})"
-        else:
-            place = f"has completed all of its {done} instructions"
-        places.append(f"{queue.name} {place}")
-    return "; ".join(places)
-
-
-def _describe(program: Program, registers: Mapping[str, int]) -> str:
-    """Say what the error registers hold."""
-    error = registers["ERROR"]
-    code, response, port = error & 15, error >> 4 & 3, error >> 6 & 3
-    if code == 3:
-        return "The run ended at an instruction with an unknown opcode"
-    address = registers["ERROR_ADDRESS_HI"] << 32 | registers["ERROR_ADDRESS_LO"]
-    word = address // program.geometry.word_bytes
-    users = [f"instruction {n} ({i.opcode.name})" for n, i in enumerate(program.decoded())
-             for access in footprint(i, program.geometry)
-             if access.space == Space.DRAM and access.write == (code == 2)
-             and (access.addresses == word).any()]
-    if not users and program.offset <= address < program.offset + program.instructions.size:
-        users = ["the instruction fetch"]
-    return (f"The run ended because a {'read' if code == 1 else 'write'} was answered with "
-            f"{'DECERR' if response == 3 else 'SLVERR'}: the burst at {address:#x} on port {port}, "
-            f"a transfer of {' or '.join(users) or 'no instruction'}")
+    if device.partition(":")[0] not in TRANSPORTS:
+        raise ValueError(f"Device must be one of {', '.join([*DEVICES, *TRANSPORTS])}, "
+                         f"not {device!r}")
+    return Board(geometry, open_transport(device))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import heddle
-from heddle.device import _describe, _standing
+from heddle.outcome import DeviceError, check, standing
 from heddle.rtl.isa import Opcode
 
 
@@ -18,6 +18,12 @@ def program():
     return heddle.compile(graph, {"x": np.ones((8, 16))}, "tiny")
 
 
+def failure(program, registers, base=0):
+    with pytest.raises(DeviceError) as caught:
+        check(program, registers, base)
+    return str(caught.value)
+
+
 def registers(code, response, port, address):
     return {"ERROR": code | response << 4 | port << 6, "ERROR_ADDRESS_LO": address & 0xFFFFFFFF,
             "ERROR_ADDRESS_HI": address >> 32}
@@ -26,24 +32,31 @@ def registers(code, response, port, address):
 def test_a_failed_read_names_its_instruction(program):
     loads = [n for n, i in enumerate(program.decoded()) if i.opcode == Opcode.LOAD]
     address = program.inputs["x"].offset
-    message = _describe(program, registers(1, 2, 1, address))
+    message = failure(program, registers(1, 2, 1, address))
     assert message == (f"The run ended because a read was answered with SLVERR: the burst at "
                        f"{address:#x} on port 1, a transfer of instruction {loads[0]} (LOAD)")
 
 
 def test_a_failed_write_names_its_instruction(program):
-    message = _describe(program, registers(2, 3, 0, program.outputs["y"].offset))
+    message = failure(program, registers(2, 3, 0, program.outputs["y"].offset))
     assert "a write was answered with DECERR" in message
     assert message.endswith("(STORE)")
 
 
 def test_a_failed_fetch_is_named(program):
-    message = _describe(program, registers(1, 3, 0, program.offset))
+    message = failure(program, registers(1, 3, 0, program.offset))
     assert message.endswith("a transfer of the instruction fetch")
 
 
+def test_a_failed_transfer_is_found_wherever_the_image_lies(program):
+    offset = program.inputs["x"].offset
+    message = failure(program, registers(1, 2, 1, 0x10_0000_0000 + offset), 0x10_0000_0000)
+    assert f"the burst at {0x10_0000_0000 + offset:#x} on port 1" in message
+    assert message.endswith("(LOAD)")
+
+
 def test_an_unknown_opcode_is_named(program):
-    assert _describe(program, registers(3, 0, 0, 0)) == (
+    assert failure(program, registers(3, 0, 0, 0)) == (
         "The run ended at an instruction with an unknown opcode")
 
 
@@ -52,7 +65,7 @@ def test_an_unfinished_run_names_where_each_queue_stands(program):
               for opcode in Opcode}
     done = {f"RETIRED_{name}": count for name, count in counts.items()} | {"RETIRED_STORE": 1}
     stores = [n for n, i in enumerate(program.decoded()) if i.opcode == Opcode.STORE]
-    message = _standing(program, done)
+    message = standing(program, done)
     assert message.startswith(f"LOAD has completed all of its {counts['LOAD']} instructions; FILL")
     assert f"STORE is at instruction {stores[1]} (STORE " in message
 
