@@ -12,7 +12,7 @@ WAIVERS = {
     "DECLFILENAME": "A file holds many modules.",
     "PINMISSING": "Outputs of a primitive that nothing uses, and cascade inputs of the first one, "
                   "are left open.",
-    "PROCASSINIT": "Registers have initial values beside their reset: FPGAs start with them.",
+    "PROCASSINIT": "Registers have initial values, with which FPGAs start; none is needed.",
     "SYMRSVDWORD": "The port interrupt is called so by convention; Verilator renames it in C++.",
     "UNOPTFLAT": "Fields of one vector depend on other fields of it; no bit depends on itself, "
                  "which Yosys's check proves.",

@@ -95,6 +95,7 @@ class LoopNest(wiring.Component):
             gate.last.eq(empty | (iterations == 1)),
             self.blocked.eq(gate.blocked),
             self.o.p.eq(row),
+            self.o.p.end.eq(0),
             self.o.p.words.eq(job.words),
             self.o.p.give.eq(gate.posts),
             self.o.p.retire.eq(gate.last),

@@ -1,4 +1,6 @@
-"""A whole encoder on the RTL of each technology: the same bits, and the same counters."""
+"""A whole encoder on the RTL of each technology, and without initial values: the same bits."""
+
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from heddle.models.transformer import Layer, TokenEmbedding, Transformer
 from heddle.quantise import quantise
 from heddle.rtl.geometry import PRESETS
 from heddle.rtl.target import TECHNOLOGIES
+from heddle.sim.simulator import Simulator
 
 FEATURES, HIDDEN, LAYERS, WORDS = 16, 64, 2, 50
 LENGTHS = [9, 6]
@@ -41,20 +44,47 @@ def encoder(seed=0):
             for n in range(LAYERS)))
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-nm"])
-def test_every_operation_gives_the_same_bits(name):
-    model, geometry = encoder(), PRESETS[name]
-    rng = np.random.default_rng(1)
+def compiled(name):
+    """Return a model, its program for a geometry, its input, and the image with that."""
+    model, rng = encoder(), np.random.default_rng(1)
     tokens = [rng.integers(0, WORDS, length) for length in LENGTHS]
     inputs = {"x": model.embed(tokens)}
-    program = lower(quantise(network_graph(model, LENGTHS), inputs), geometry)
+    program = lower(quantise(network_graph(model, LENGTHS), inputs), PRESETS[name])
+    return model, program, tokens, program.image(inputs)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-nm"])
+def test_every_operation_gives_the_same_bits(name):
+    model, program, tokens, image = compiled(name)
     assert program.weight_bytes < program.weight_bytes_dense
-    image = program.image(inputs)
-    golden = Golden(geometry).run(program, image)
-    runs = [Rtl(geometry, technology=technology).run(program, image)
+    golden = Golden(program.geometry).run(program, image)
+    runs = [Rtl(program.geometry, technology=technology).run(program, image)
             for technology in TECHNOLOGIES]
     for each in runs:
         np.testing.assert_array_equal(each.image, golden.image)
         assert each.counters == runs[0].counters
     [outputs] = program.outputs_of(golden.image).values()
     assert np.abs(outputs - model(tokens)).mean() < 0.05 * outputs.std()
+
+
+class Uninitialised(Simulator):
+    """The RTL with registers and memories that hold anything before the reset, as in an ASIC.
+
+    Tables of constants, arrays that are not all zero, stay.
+    """
+
+    def _verilog(self):
+        text, registers = re.subn(r"^(  reg (?:\[\d+:0\] )?\S+ *) = [^;]+;", r"\1;",
+                                  super()._verilog(), flags=re.MULTILINE)
+        assert registers > 1000
+        return re.sub(r"^  initial begin\n(?:    \S+\[\d+\] = \d+'[hd]0+;\n)+  end\n", "", text,
+                      flags=re.MULTILINE)
+
+
+def test_nothing_but_the_reset_is_needed_to_start():
+    _, program, _, image = compiled("tiny")
+    golden = Golden(program.geometry).run(program, image)
+    run = Uninitialised(program.geometry).run(image, program=program.offset, limit=200_000,
+                                              length=len(program.instructions))
+    assert run.finished
+    np.testing.assert_array_equal(run.image, golden.image)
