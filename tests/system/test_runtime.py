@@ -15,7 +15,7 @@ import pytest
 import heddle
 from heddle.device import DeviceError, Rtl, open_device
 from heddle.rtl.geometry import PRESETS
-from heddle.rtl.registers import OFFSETS
+from heddle.rtl.registers import ADDRESS_BITS, OFFSETS
 from heddle.runtime import Board, probe
 from heddle.runtime.linux import Linux
 from heddle.runtime.pynq import Pynq
@@ -258,7 +258,7 @@ def pynq(monkeypatch, serve, tmp_path):
 
     class MMIO:
         def __init__(self, address, length):
-            assert (address, length) == (0xA000_0000, 256)
+            assert (address, length) == (0xA000_0000, 1 << ADDRESS_BITS)
 
         def read(self, offset):
             session.run(POLL)
