@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,8 @@ from .prune import prune_transformer
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
 
-__all__ = ["CASES", "Case", "attention", "block", "gemm", "measure", "minilm", "pattern_arguments",
-           "text", "transformer_base"]
+__all__ = ["CASES", "Case", "attention", "block", "gemm", "golden_speed", "measure", "minilm",
+           "pattern_arguments", "text", "transformer_base"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ COLUMNS = ("geometry", "tokens × in × out", "cycles", "utilisation", "the same
            "MB read", "MB written", "error")
 """Of the table; the fifth column is the utilisation with a memory that never limits."""
 
+
+_RUNS = 6  # of a program whose speed is measured
 
 _FORMS = {"dense": (), "causal": (), "window": (int,), "dilated": (int, int), "global": (int,),
           "length": (int,), "block": (int, float)}
@@ -140,7 +144,8 @@ def minilm(tokens: int, *, geometry: str | Geometry = "zcu102", device: str | De
 
     Every operation of every layer is in it, and every weight is fetched from DRAM; embedding the
     tokens and the mean of the output are the host's. The report also has ``sequences``, how many
-    there are, and ``cosine``, the least one between an embedding and that in floating point.
+    there are, and ``cosine``, the least one between an embedding and that in floating point; on
+    the golden device also how fast that is, see :func:`golden_speed`.
 
     Parameters
     ----------
@@ -150,10 +155,31 @@ def minilm(tokens: int, *, geometry: str | Geometry = "zcu102", device: str | De
         How many of the layers run.
     """
     embedder = Embedder(open_device(device, preset(geometry)), layers=layers, limit=tokens)
-    embeddings = embedder(text(embedder.model, tokens), compare=True)
+    sequences = text(embedder.model, tokens)
+    speed = golden_speed(embedder, sequences) if embedder.deployment.device.name == "golden" else {}
+    embeddings = embedder(sequences, compare=True)
     [result] = embeddings.results
-    return result.report | {"sequences": len(embeddings.lengths),
-                            "cosine": float(embeddings.cosines.min())}
+    return result.report | speed | {"sequences": len(embeddings.lengths),
+                                    "cosine": float(embeddings.cosines.min())}
+
+
+def golden_speed(embedder: Embedder, sequences: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Return how long the golden device takes for sequences that fit into one program.
+
+    In seconds of CPU time, of all threads together: ``cpu_compile`` for the program,
+    ``cpu_first_run`` for its first run, in which its instructions are decoded, and ``cpu_next_run``
+    for the fastest of some more. Packing inputs and results into the image is in none of them.
+    """
+    def timed(action: Callable[[], Any]) -> tuple[float, Any]:
+        start = time.process_time()
+        result = action()
+        return time.process_time() - start, result
+
+    compiling, [program] = timed(partial(embedder.programs, sequences))
+    image = program.image({"x": embedder.model.encoder.embed(sequences)})
+    first, *following = (timed(partial(embedder.deployment.device.run, program, image))[0]
+                         for _ in range(_RUNS))
+    return {"cpu_compile": compiling, "cpu_first_run": first, "cpu_next_run": min(following)}
 
 
 def text(model: MiniLM, tokens: int) -> list[list[int]]:
