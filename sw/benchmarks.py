@@ -17,7 +17,13 @@ from .device import Device, Rtl, open_device
 from .embedding import SENTENCES, Embedder
 from .graph import Graph
 from .models import MiniLM
-from .models.transformer_base import random_inputs, random_layers, transformer_graph
+from .models.transformer_base import (
+    block_scores,
+    encoder_decoder_graph,
+    random_inputs,
+    random_layers,
+    transformer_graph,
+)
 from .prune import prune_transformer
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
@@ -120,19 +126,31 @@ def block(tokens: int, inputs: int, heads: int, dim: int, *, geometry: str | Geo
     return api.run_graph(graph, {"x": x}, geometry=geometry, device=device).report
 
 
-def transformer_base(sparsity: float, tokens: int, *, geometry: str | Geometry = "zcu102",
-                     device: str | Device = "rtl", seed: int = 0) -> dict[str, Any]:
+def transformer_base(sparsity: float, tokens: int, *, whole: bool = False,
+                     geometry: str | Geometry = "zcu102", device: str | Device = "rtl",
+                     seed: int = 0) -> dict[str, Any]:
     """Run a pruned Transformer-base as one program, and return its report.
 
     That is the workload of Zhang et al. (ACM TECS 20(5s), 2021), encoder and decoder of six layers
     each; :mod:`heddle.models.transformer_base` says what is in it. The report also has
     ``sparsity``, the share of columns that is pruned, and ``operations``, as the paper counts them:
     two for each multiplication of a weight that is left, and of attention for all pairs of tokens.
+
+    Parameters
+    ----------
+    sparsity : :class:`float`
+    tokens : :class:`int`
+        Of the source, and of the target.
+    whole : bool
+        With residual sums, norms and ReLU, each sublayer reading the one before.
     """
     geometry = preset(geometry)
-    pruned = prune_transformer(random_layers(seed=seed), sparsity, geometry=geometry)
-    graph = transformer_graph(pruned.layers, tokens, f"transformer-base, {sparsity:.0%} pruned, "
-                                                     f"{tokens} tokens")
+    layers = random_layers(seed=seed)
+    scores = block_scores(layers, geometry.rows) if whole else None
+    pruned = prune_transformer(layers, sparsity, geometry=geometry, scores=scores)
+    make = encoder_decoder_graph if whole else transformer_graph
+    graph = make(pruned.layers, tokens, f"transformer-base, {'whole, ' * whole}{sparsity:.0%} "
+                                        f"pruned, {tokens} tokens")
     report = api.run_graph(graph, random_inputs(graph, seed), geometry=geometry,
                            device=device).report
     return report | {"sparsity": sparsity, "operations": pruned.operations(tokens)}

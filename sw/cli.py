@@ -231,17 +231,20 @@ def minilm(tokens: int, geometry: str, device: str, file: Path | None) -> None:
               show_default=True, help="Share of the columns of each type of weight to prune.")
 @click.option("--tokens", type=click.IntRange(1), default=100, show_default=True,
               help="Tokens of the source, and of the target.")
+@click.option("--whole", is_flag=True,
+              help="With residual sums, norms and ReLU, each sublayer reading the one before.")
 @_geometry
 @_device
 @_json
 @_seed
-def transformer_base(sparsity: float, tokens: int, geometry: str, device: str, file: Path | None,
-                     seed: int) -> None:
-    """Run the products and softmax of a pruned Transformer-base as one program."""
+def transformer_base(sparsity: float, tokens: int, whole: bool, geometry: str, device: str,
+                     file: Path | None, seed: int) -> None:
+    """Run the products and softmax of a pruned Transformer-base as one program, or all of it."""
     from .benchmarks import transformer_base as measure
 
     with _running(geometry, device):
-        report = measure(sparsity, tokens, geometry=geometry, device=device, seed=seed)
+        report = measure(sparsity, tokens, whole=whole, geometry=geometry, device=device,
+                         seed=seed)
     _report(report, file)
 
 
