@@ -248,6 +248,15 @@ def transformer_base(sparsity: float, tokens: int, whole: bool, geometry: str, d
     _report(report, file)
 
 
+@bench.command()
+@_geometry
+def cost(geometry: str) -> None:
+    """Hold the cost model against the RTL on a spread of shapes, and print the table."""
+    from .spread import COLUMNS, rows
+
+    _table(COLUMNS, 2, rows(geometry))
+
+
 @bench.command("all")
 def all_() -> None:
     """Run the benchmarks of docs/benchmarks.md, and print their table as Markdown."""
