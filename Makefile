@@ -13,7 +13,7 @@ STAMP  := $(VENV)/.installed
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim verilog lint bench train clean
+.PHONY: help demo test sim verilog synth lint bench train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -40,6 +40,10 @@ sim: $(STAMP)  ## run every cocotb bench, or one: BENCH=name; WAVES=1 writes a w
 verilog: $(STAMP)  ## write the Verilog to build/verilog: GEOMETRY=zcu102 TECHNOLOGY=generic
 	$(VENV)/bin/heddle verilog --geometry $(GEOMETRY) --technology $(TECHNOLOGY) \
 	    --output build/verilog
+
+synth: $(STAMP)  ## count LUTs, FFs, DSPs, BRAMs and LUT levels with Yosys: GEOMETRY=zcu102
+	mkdir -p build
+	$(VENV)/bin/heddle synth --geometry $(GEOMETRY) --json build/synth-$(GEOMETRY).json
 
 # The type checker sees the four folders as one package only in an ordinary build.
 lint: $(STAMP)  ## check style and types
