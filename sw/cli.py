@@ -395,6 +395,7 @@ def verilog(geometry: str, technology: str, output: Path) -> None:
 @_json
 def synth(block: str | None, geometry: str, file: Path | None) -> None:
     """Count what a preset takes of an UltraScale+ FPGA, and how deep its logic is, with Yosys."""
+    from .area import predict
     from .boards.synth import synthesise, synthesise_block, table
 
     with _console.status(f"Synthesising {f'the {block} of ' if block else ''}{geometry}"):
@@ -404,8 +405,35 @@ def synth(block: str | None, geometry: str, file: Path | None) -> None:
         _report(report, file)
     else:
         _console.print(table(report))
+        predicted = predict(PRESETS[geometry]).as_dict()
+        _say("Predicted from its sizes: " + ", ".join(
+            f"{name} {number:,} ({number / report[name] - 1:+.1%})"
+            for name, number in predicted.items()))
         if file is not None:
-            file.write_text(json.dumps(report, indent=2) + "\n")
+            file.write_text(json.dumps(report | {"predicted": predicted}, indent=2) + "\n")
+
+
+@main.command()
+@click.option("--tokens", type=click.IntRange(1), default=128, show_default=True,
+              help="Of the sequence.")
+@click.option("--array", multiple=True, show_default=True, help="Rows, lanes and depth.",
+              default=["8x16x8", "16x16x8", "8x32x8", "16x32x8", "16x64x8"])
+@click.option("--scratchpad", type=click.IntRange(1), multiple=True, default=[1024, 2048],
+              show_default=True, help="Its size in KiB.")
+@click.option("--softmax-rows", type=click.IntRange(1, 2), multiple=True, default=[1, 2],
+              show_default=True, help="Rows of scores a cycle.")
+def explore(tokens: int, array: tuple[str, ...], scratchpad: tuple[int, ...],
+            softmax_rows: tuple[int, ...]) -> None:
+    """Predict cycles and area of accelerators of all these sizes for a whole sentence encoder.
+
+    What has no option is as in zcu102. Nothing is simulated or synthesised; the FPGA is that of a
+    ZCU102.
+    """
+    from .boards.synth import DEVICE
+    from .explore import COLUMNS, explore, space
+
+    geometries = list(space(PRESETS["zcu102"], array, scratchpad, softmax_rows))
+    _table(COLUMNS, 3, explore(geometries, tokens, DEVICE))
 
 
 @main.command()

@@ -1,0 +1,121 @@
+"""What a geometry takes of an UltraScale+ FPGA, predicted from its sizes alone.
+
+DSPs and block RAMs follow from what the hardware is made of, and are exact. LUTs are a sum over the
+blocks of :func:`~heddle.boards.synth.synthesise`, each a sum of sizes times LUTs: least squares of
+what Yosys counted for the presets, see :mod:`heddle.boards.fit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from .rtl.geometry import Geometry
+
+__all__ = ["Area", "SIZES", "predict", "sizes"]
+
+_RAMS = {False: ((72, 512), (36, 1024), (18, 2048), (9, 4096)),
+         True: ((36, 1024), (18, 2048), (9, 4096))}
+"""Width and depth of a RAMB36, simple and true dual port; a RAMB18 has half of either."""
+
+_LANE_DSPS = 6  # scale, activation, and four of the normalisation; and those of the softmax
+_ROOT_DSPS = 7
+_ROOT_RAM = 0.5  # table of the root
+
+SIZES = {
+    "cells": ("cells", "products", "candidates"),
+    "array": ("weights", "lanes", "selectors"),
+    "row buffers": ("lanes", "outputs"),
+    "drain": ("lanes", "outputs"),
+    "softmax": ("softmax lanes", "vectors"),
+    "norm": ("one", "lanes"),
+    "compute": ("one", "addresses", "selectors"),
+    "lists": ("one", "depth", "selectors"),
+    "load": ("one", "ports", "port words"),
+    "store": ("one", "ports", "port words"),
+    "scratchpad": ("words", "bank words"),
+    "core": ("one", "vectors", "selectors"),
+    "staging": ("one",),
+    "sequencer": ("one",),
+    "operand": ("banks",),
+    "tokens": ("one",),
+    "registers": ("one",),
+    "held_gives": ("one",),
+    "top": ("one",),
+}
+"""The sizes that the LUTs of each block are in proportion to."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Primitives of an UltraScale+ FPGA."""
+
+    lut: int
+    dsp: int
+    """DSP48E2."""
+    bram36: float
+    """RAMB36E2; a RAMB18E2 is half of one."""
+
+    def as_dict(self) -> dict[str, int | float]:
+        """Return the numbers by name."""
+        return asdict(self)
+
+
+def sizes(geometry: Geometry) -> Mapping[str, int]:
+    """Return the sizes of a geometry that :data:`SIZES` names."""
+    g = geometry
+    return {
+        "one": 1, "lanes": g.lanes, "softmax lanes": g.lanes * g.softmax_rows, "depth": g.depth,
+        "outputs": g.lanes * g.rows, "cells": g.rows * g.lanes,
+        "products": g.rows * g.lanes * g.depth,
+        "candidates": g.rows * g.lanes * g.depth * (g.candidates - 1),
+        "weights": g.rows * g.depth, "vectors": g.depth * g.lanes,
+        "selectors": g.depth * g.rows * g.candidate_bits, "words": g.word_bytes,
+        "addresses": g.pool_bits,
+        "bank words": g.word_bytes * g.scratchpad_banks, "banks": g.depth * g.candidates,
+        "ports": g.dma_ports, "port words": g.dma_ports * g.word_bytes,
+    }
+
+
+def predict(geometry: Geometry) -> Area:
+    """Return what an accelerator is expected to take."""
+    g, size = geometry, sizes(geometry)
+    luts = sum(size[name] * number for block, numbers in _LUTS.items()
+               for name, number in zip(SIZES[block], numbers, strict=True))
+    entry = g.depth * ((g.list_steps - 1).bit_length() + g.rows * g.candidate_bits)
+    return Area(
+        lut=round(luts),
+        dsp=(g.rows * g.lanes * g.depth // 2 + g.lanes * (_LANE_DSPS + g.softmax_rows)
+             + _ROOT_DSPS),
+        bram36=(g.scratchpad_banks * _brams(8 * g.word_bytes, g.bank_words, dual=True)
+                + g.depth * g.candidates * _brams(8 * g.lanes, g.list_steps)
+                + _brams(entry, g.list_steps) + _ROOT_RAM))
+
+
+def _brams(width: int, depth: int, *, dual: bool = False) -> float:
+    """Return how many RAMB36 a memory takes, all of one shape; a RAMB18 is half of one."""
+    return min(-(-width // (wide // part)) * -(-depth // deep) / part
+               for wide, deep in _RAMS[dual] for part in (1, 2))
+
+
+_LUTS: dict[str, tuple[float, ...]] = {
+    "cells": (150.7, 10.67, 0.0),
+    "array": (7.25, 73.0, 0.0),
+    "row buffers": (105.7, 2.583),
+    "drain": (538.6, 4.721),
+    "softmax": (272.4, 7.432),
+    "norm": (94.0, 813.3),
+    "compute": (1479.0, 77.75, 0.0),
+    "lists": (0.0, 275.6, 0.0),
+    "load": (602.1, 308.7, 7.844),
+    "store": (634.6, 323.6, 7.455),
+    "scratchpad": (27.24, 0.0),
+    "core": (123.4, 9.073, 0.0),
+    "staging": (544.2,),
+    "sequencer": (1454.0,),
+    "operand": (6.826,),
+    "tokens": (553.0,),
+    "registers": (303.3,),
+    "held_gives": (36.0,),
+    "top": (78.08,),
+}
