@@ -58,7 +58,8 @@ def _positive(rows: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray
 
     What would be most negative is taken for 0, one after the other.
     """
-    found, free = np.zeros(rows.shape[1]), rows.any(axis=0)
+    found = np.zeros(rows.shape[1])
+    free = np.asarray(rows.any(axis=0))
     while free.any():
         found[:] = 0
         scale = np.abs(rows[:, free]).max(axis=0)
