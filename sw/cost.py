@@ -65,6 +65,7 @@ class Estimate:
     steps: tuple[tuple[float, int], ...] = field(repr=False)
     """Corners of the array's progress: times, and the cycles in which it took steps until then."""
 
+
 @dataclass
 class _Iteration:
     """A transfer under way: the bursts that are missing, and the tokens to post then."""
