@@ -18,6 +18,9 @@ _RAMS = {False: ((72, 512), (36, 1024), (18, 2048), (9, 4096)),
          True: ((36, 1024), (18, 2048), (9, 4096))}
 """Width and depth of a RAMB36, simple and true dual port; a RAMB18 has half of either."""
 
+_QUEUE_BITS = 1024
+"""Width from which on a queue is in block RAM."""
+
 _LANE_DSPS = 6  # scale, activation, and four of the normalisation; and those of the softmax
 _ROOT_DSPS = 7
 _ROOT_RAM = 0.5  # table of the root
@@ -82,14 +85,19 @@ def predict(geometry: Geometry) -> Area:
     g, size = geometry, sizes(geometry)
     luts = sum(size[name] * number for block, numbers in _LUTS.items()
                for name, number in zip(SIZES[block], numbers, strict=True))
+    word = 8 * g.word_bytes
     entry = g.depth * ((g.list_steps - 1).bit_length() + g.rows * g.candidate_bits)
+    # Words of lists, of gaps and perhaps selectors, and of both passes of NORM; loads, with their
+    # addresses.
+    queues = [word] * (4 if g.candidates > 1 else 3) + [word + g.pool_bits + 1 + g.dma_ports]
     return Area(
         lut=round(luts),
         dsp=(g.rows * g.lanes * g.depth // 2 + g.lanes * (_LANE_DSPS + g.softmax_rows)
              + _ROOT_DSPS),
-        bram36=(g.scratchpad_banks * _brams(8 * g.word_bytes, g.bank_words, dual=True)
+        bram36=(g.scratchpad_banks * _brams(word, g.bank_words, dual=True)
                 + g.depth * g.candidates * _brams(8 * g.lanes, g.list_steps)
-                + _brams(entry, g.list_steps) + _ROOT_RAM))
+                + _brams(entry, g.list_steps) + _ROOT_RAM
+                + sum(_brams(width, 64) for width in queues if width >= _QUEUE_BITS)))
 
 
 def _brams(width: int, depth: int, *, dual: bool = False) -> float:

@@ -1,8 +1,8 @@
 """Estimates the cycles of a program from a model of queues, memory and array.
 
 The model executes the instructions with their tokens as the hardware does, in units of bursts and
-tiles. It knows no data, and of the pipelines only their lengths; against the RTL it is within 5 % for
-all of :mod:`heddle.spread`.
+tiles. It knows no data, and of the pipelines only their lengths. For all of :mod:`heddle.spread` it
+is within 5 % of the RTL.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from heddle.rtl.geometry import PRESETS, preset
 
 
 @pytest.mark.parametrize(("name", "dsp", "bram36"), [
-    ("zcu102", 2_048 + 224 + 7, 456 + 32 + 1 + 0.5), ("tiny", 16 + 28 + 7, 4 + 1 + 0.5 + 0.5)])
+    ("zcu102", 2_048 + 224 + 7, 456 + 32 + 1 + 0.5 + 4 * 14.5),
+    ("tiny", 16 + 28 + 7, 4 + 1 + 0.5 + 0.5)])
 def test_what_follows_from_the_sizes(name, dsp, bram36):
     found = predict(preset(name))
     assert (found.dsp, found.bram36) == (dsp, bram36)
@@ -26,6 +27,7 @@ def test_rows_of_the_softmax_take_multipliers():
 
 @pytest.mark.parametrize(("width", "depth", "dual", "number"), [
     (72, 512, False, 1), (36, 512, False, 0.5), (73, 512, False, 1.5), (8, 64, False, 0.5),
+    (1024, 64, False, 14.5),
     (32, 1024, True, 1), (18, 1024, True, 0.5), (1024, 4096, True, 114), (64, 512, True, 2)])
 def test_block_rams(width, depth, dual, number):
     assert area._brams(width, depth, dual=dual) == number
