@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from .array import Array as SystolicArray
 from .axi import Axi4
 from .cell import NEUTRAL_SHIFT, scale_layout
+from .choose import choose
 from .compute import Compute
 from .delay import delay
 from .dma import Load, Store
@@ -98,7 +99,7 @@ class Core(wiring.Component):
         m = Module()
         self._place(m)
         self._connect_transfers(m)
-        self._connect_steps(m)
+        self._connect_steps(m, platform)
         self._connect_drain(m)
         self._connect_tokens(m)
         self._report(m)
@@ -174,7 +175,7 @@ class Core(wiring.Component):
             store.stop.eq(self.stop),
         ]
 
-    def _connect_steps(self, m: Module) -> None:
+    def _connect_steps(self, m: Module, platform) -> None:
         """Issued steps meet their operands at the array; B has two sources."""
         g, issue, array = self.geometry, self._compute.issue, self._array
         operand, pool, softmax = self._operand, self._scratchpad, self._softmax
@@ -208,7 +209,8 @@ class Core(wiring.Component):
             b, values = (part.word_select(k, 8 * g.lanes * g.candidates)
                          for part in (array.b, operand.read_data))
             m.d.comb += [b.eq(values),
-                         b[:8 * g.lanes].eq(Mux(probability, weight, values[:8 * g.lanes]))]
+                         b[:8 * g.lanes].eq(choose(m, platform, probability, weight,
+                                                   values[:8 * g.lanes], name=f"b_{k}"))]
         neutral = scale_layout.const({"shift": NEUTRAL_SHIFT})
         for scale, weight in zip(array.scale, softmax.scales, strict=True):
             m.d.comb += scale.eq(Mux(chosen[-1], weight, neutral))

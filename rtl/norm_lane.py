@@ -6,6 +6,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .choose import choose
 from .delay import delay
 from .norm_format import (
     BIAS_SHIFT,
@@ -223,5 +224,6 @@ class NormLanePair(wiring.Component):
             with m.If(awaited & self.roots.valid):
                 m.d.sync += root.eq(self.roots.roots[n])
             with m.If(control.take | control.move):
-                m.d.sync += sums.eq(Mux(control.take, lane.sums, self.sums_next[n]))
+                m.d.sync += sums.eq(choose(m, platform, control.take, lane.sums, self.sums_next[n],
+                                           name=f"laid_out_{n}"))
         return m

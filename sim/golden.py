@@ -81,13 +81,13 @@ def requantise(acc: ArrayLike, bias: ArrayLike, multiplier: ArrayLike, shift: Ar
     limit = 1 << (SUM_BITS - 1)
     value = np.add(acc, bias, dtype=np.float64)
     value.clip(-limit, limit - 1, out=value)
-    value *= multiplier
     if activation != Activation.NONE:
+        value *= multiplier
         value -= value < 0
         value *= np.exp2(-shift)
         return activate(np.floor(value, out=value), np.asarray(gate_shift)[..., np.newaxis],
                         activation)
-    value *= np.exp2(-1 - shift)
+    value *= multiplier * np.exp2(-1 - shift)
     value += np.copysign(0.5, value)
     return value.clip(-127, 127, out=value).astype(np.int8)  # towards zero
 

@@ -31,11 +31,8 @@ class Words:
     @classmethod
     def of(cls, access: Access) -> Words:
         """Return the words of an access."""
-        constant = not access.addresses.strides[0]
-        rows = access.addresses[:1] if constant else access.addresses
-        start = int(rows[0, 0])
-        consecutive = np.array_equal(rows.ravel(), np.arange(start, start + rows.size))
-        return cls(access.space, start, rows.shape[1], constant, None if consecutive else rows)
+        scattered = None if access.consecutive else access.addresses
+        return cls(access.space, access.start, access.size, access.constant, scattered)
 
     def index(self, first: int, stop: int) -> slice | NDArray[np.int64]:
         """Return the addresses of the iterations ``first <= n < stop``.
@@ -83,9 +80,9 @@ def _independent(target: Access, accesses: list[Access], once: bool) -> bool:
 
     ``once`` says that it writes no word twice.
     """
-    low, high = target.addresses.min(), target.addresses.max()
-    others = [access for access in accesses if access.space == target.space
-              and access.addresses.min() <= high and access.addresses.max() >= low]
+    low, high = target.lowest, target.highest
+    others = [access for access in accesses if access.space is target.space
+              and access.lowest <= high and access.highest >= low]
     if once and len(others) == 1:  # itself
         return True
     iterations = np.arange(len(target.addresses))[:, np.newaxis]

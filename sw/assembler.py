@@ -166,9 +166,8 @@ def decode(data: bytes | NDArray[np.uint8]) -> Instruction:
                              f"not {values[name]:#x}")
 
     def tokens(name: str, places: int) -> tuple[Token, ...]:
-        entries = [Token(values[f"{name}[{n}]"] & 31, values[f"{name}[{n}]"] > 31)
-                   for n in range(places)]
-        return tuple(entry for entry in entries if entry.number != NO_TOKEN)
+        entries = [values[f"{name}[{n}]"] for n in range(places)]
+        return tuple(Token(entry & 31, entry > 31) for entry in entries if entry & 31 != NO_TOKEN)
 
     return Instruction(opcode, {name: values[name] for name in FORMATS[opcode]},
                        tokens("waits", WAITS), tokens("posts", POSTS))

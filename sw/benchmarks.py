@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,19 @@ from .device import Device, Rtl, open_device
 from .embedding import SENTENCES, Embedder
 from .graph import Graph
 from .models import MiniLM
-from .models.transformer_base import random_inputs, random_layers, transformer_graph
+from .models.transformer_base import (
+    block_scores,
+    encoder_decoder_graph,
+    random_inputs,
+    random_layers,
+    transformer_graph,
+)
 from .prune import prune_transformer
 from .rtl.geometry import Geometry, preset
 from .sparsity import pruned
 
-__all__ = ["CASES", "Case", "attention", "block", "gemm", "measure", "minilm", "pattern_arguments",
-           "text", "transformer_base"]
+__all__ = ["CASES", "Case", "attention", "block", "gemm", "golden_speed", "measure", "minilm",
+           "pattern_arguments", "text", "transformer_base"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ COLUMNS = ("geometry", "tokens × in × out", "cycles", "utilisation", "the same
            "MB read", "MB written", "error")
 """Of the table; the fifth column is the utilisation with a memory that never limits."""
 
+
+_RUNS = 6  # of a program whose speed is measured
 
 _FORMS = {"dense": (), "causal": (), "window": (int,), "dilated": (int, int), "global": (int,),
           "length": (int,), "block": (int, float)}
@@ -116,19 +126,31 @@ def block(tokens: int, inputs: int, heads: int, dim: int, *, geometry: str | Geo
     return api.run_graph(graph, {"x": x}, geometry=geometry, device=device).report
 
 
-def transformer_base(sparsity: float, tokens: int, *, geometry: str | Geometry = "zcu102",
-                     device: str | Device = "rtl", seed: int = 0) -> dict[str, Any]:
+def transformer_base(sparsity: float, tokens: int, *, whole: bool = False,
+                     geometry: str | Geometry = "zcu102", device: str | Device = "rtl",
+                     seed: int = 0) -> dict[str, Any]:
     """Run a pruned Transformer-base as one program, and return its report.
 
     That is the workload of Zhang et al. (ACM TECS 20(5s), 2021), encoder and decoder of six layers
     each; :mod:`heddle.models.transformer_base` says what is in it. The report also has
     ``sparsity``, the share of columns that is pruned, and ``operations``, as the paper counts them:
     two for each multiplication of a weight that is left, and of attention for all pairs of tokens.
+
+    Parameters
+    ----------
+    sparsity : :class:`float`
+    tokens : :class:`int`
+        Of the source, and of the target.
+    whole : bool
+        With residual sums, norms and ReLU, each sublayer reading the one before.
     """
     geometry = preset(geometry)
-    pruned = prune_transformer(random_layers(seed=seed), sparsity, geometry=geometry)
-    graph = transformer_graph(pruned.layers, tokens, f"transformer-base, {sparsity:.0%} pruned, "
-                                                     f"{tokens} tokens")
+    layers = random_layers(seed=seed)
+    scores = block_scores(layers, geometry.rows) if whole else None
+    pruned = prune_transformer(layers, sparsity, geometry=geometry, scores=scores)
+    make = encoder_decoder_graph if whole else transformer_graph
+    graph = make(pruned.layers, tokens, f"transformer-base, {'whole, ' * whole}{sparsity:.0%} "
+                                        f"pruned, {tokens} tokens")
     report = api.run_graph(graph, random_inputs(graph, seed), geometry=geometry,
                            device=device).report
     return report | {"sparsity": sparsity, "operations": pruned.operations(tokens)}
@@ -140,7 +162,8 @@ def minilm(tokens: int, *, geometry: str | Geometry = "zcu102", device: str | De
 
     Every operation of every layer is in it, and every weight is fetched from DRAM; embedding the
     tokens and the mean of the output are the host's. The report also has ``sequences``, how many
-    there are, and ``cosine``, the least one between an embedding and that in floating point.
+    there are, and ``cosine``, the least one between an embedding and that in floating point; on
+    the golden device also how fast that is, see :func:`golden_speed`.
 
     Parameters
     ----------
@@ -150,10 +173,31 @@ def minilm(tokens: int, *, geometry: str | Geometry = "zcu102", device: str | De
         How many of the layers run.
     """
     embedder = Embedder(open_device(device, preset(geometry)), layers=layers, limit=tokens)
-    embeddings = embedder(text(embedder.model, tokens), compare=True)
+    sequences = text(embedder.model, tokens)
+    speed = golden_speed(embedder, sequences) if embedder.deployment.device.name == "golden" else {}
+    embeddings = embedder(sequences, compare=True)
     [result] = embeddings.results
-    return result.report | {"sequences": len(embeddings.lengths),
-                            "cosine": float(embeddings.cosines.min())}
+    return result.report | speed | {"sequences": len(embeddings.lengths),
+                                    "cosine": float(embeddings.cosines.min())}
+
+
+def golden_speed(embedder: Embedder, sequences: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Return how long the golden device takes for sequences that fit into one program.
+
+    In seconds of CPU time, of all threads together: ``cpu_compile`` for the program,
+    ``cpu_first_run`` for its first run, in which its instructions are decoded, and ``cpu_next_run``
+    for the fastest of some more. Packing inputs and results into the image is in none of them.
+    """
+    def timed(action: Callable[[], Any]) -> tuple[float, Any]:
+        start = time.process_time()
+        result = action()
+        return time.process_time() - start, result
+
+    compiling, [program] = timed(partial(embedder.programs, sequences))
+    image = program.image({"x": embedder.model.encoder.embed(sequences)})
+    first, *following = (timed(partial(embedder.deployment.device.run, program, image))[0]
+                         for _ in range(_RUNS))
+    return {"cpu_compile": compiling, "cpu_first_run": first, "cpu_next_run": min(following)}
 
 
 def text(model: MiniLM, tokens: int) -> list[list[int]]:

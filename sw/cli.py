@@ -231,18 +231,30 @@ def minilm(tokens: int, geometry: str, device: str, file: Path | None) -> None:
               show_default=True, help="Share of the columns of each type of weight to prune.")
 @click.option("--tokens", type=click.IntRange(1), default=100, show_default=True,
               help="Tokens of the source, and of the target.")
+@click.option("--whole", is_flag=True,
+              help="With residual sums, norms and ReLU, each sublayer reading the one before.")
 @_geometry
 @_device
 @_json
 @_seed
-def transformer_base(sparsity: float, tokens: int, geometry: str, device: str, file: Path | None,
-                     seed: int) -> None:
-    """Run the products and softmax of a pruned Transformer-base as one program."""
+def transformer_base(sparsity: float, tokens: int, whole: bool, geometry: str, device: str,
+                     file: Path | None, seed: int) -> None:
+    """Run the products and softmax of a pruned Transformer-base as one program, or all of it."""
     from .benchmarks import transformer_base as measure
 
     with _running(geometry, device):
-        report = measure(sparsity, tokens, geometry=geometry, device=device, seed=seed)
+        report = measure(sparsity, tokens, whole=whole, geometry=geometry, device=device,
+                         seed=seed)
     _report(report, file)
+
+
+@bench.command()
+@_geometry
+def cost(geometry: str) -> None:
+    """Hold the cost model against the RTL on a spread of shapes, and print the table."""
+    from .spread import COLUMNS, rows
+
+    _table(COLUMNS, 2, rows(geometry))
 
 
 @bench.command("all")
@@ -402,16 +414,50 @@ def verilog(geometry: str, technology: str, output: Path) -> None:
 
 
 @main.command()
-@click.option("--block", required=True, help="What to synthesise: softmax.")
+@click.option("--block", help="One block on its own, not the whole preset: softmax.")
 @_geometry
 @_json
-def synth(block: str, geometry: str, file: Path | None) -> None:
-    """Count what a block takes of an UltraScale+ FPGA, with Yosys."""
-    from .boards.synth import synthesise
+def synth(block: str | None, geometry: str, file: Path | None) -> None:
+    """Count what a preset takes of an UltraScale+ FPGA, and how deep its logic is, with Yosys."""
+    from .area import predict
+    from .boards.synth import synthesise, synthesise_block, table
 
-    with _console.status(f"Synthesising the {block} of {geometry}"):
-        report = synthesise(block, PRESETS[geometry])
-    _report(report, file)
+    with _console.status(f"Synthesising {f'the {block} of ' if block else ''}{geometry}"):
+        report = (synthesise_block(block, PRESETS[geometry]) if block
+                  else synthesise(PRESETS[geometry]))
+    if block:
+        _report(report, file)
+    else:
+        _console.print(table(report))
+        predicted = predict(PRESETS[geometry]).as_dict()
+        _say("Predicted from its sizes: " + ", ".join(
+            f"{name} {number:,} ({number / report[name] - 1:+.1%})"
+            for name, number in predicted.items()))
+        if file is not None:
+            file.write_text(json.dumps(report | {"predicted": predicted}, indent=2) + "\n")
+
+
+@main.command()
+@click.option("--tokens", type=click.IntRange(1), default=128, show_default=True,
+              help="Of the sequence.")
+@click.option("--array", multiple=True, show_default=True, help="Rows, lanes and depth.",
+              default=["8x16x8", "16x16x8", "8x32x8", "16x32x8", "16x64x8"])
+@click.option("--scratchpad", type=click.IntRange(1), multiple=True, default=[1024, 2048],
+              show_default=True, help="Its size in KiB.")
+@click.option("--softmax-rows", type=click.IntRange(1, 2), multiple=True, default=[1, 2],
+              show_default=True, help="Rows of scores a cycle.")
+def explore(tokens: int, array: tuple[str, ...], scratchpad: tuple[int, ...],
+            softmax_rows: tuple[int, ...]) -> None:
+    """Predict cycles and area of accelerators of all these sizes for a whole sentence encoder.
+
+    What has no option is as in zcu102. Nothing is simulated or synthesised; the FPGA is that of a
+    ZCU102.
+    """
+    from .boards.synth import DEVICE
+    from .explore import COLUMNS, explore, space
+
+    geometries = list(space(PRESETS["zcu102"], array, scratchpad, softmax_rows))
+    _table(COLUMNS, 3, explore(geometries, tokens, DEVICE))
 
 
 @main.command()

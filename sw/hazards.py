@@ -50,7 +50,7 @@ class _History:
                     last[access.addresses[access.addresses < len(last)]] = 0
         key = (access.space, queue, access.write)
         last = self._last.get(key, np.zeros(0, np.int64))
-        missing = int(access.addresses.max()) + 1 - len(last)
+        missing = access.highest + 1 - len(last)
         if missing > 0:
             last = self._last[key] = np.pad(last, (0, max(missing, len(last))))
         last[access.addresses] = iterations[:, np.newaxis]

@@ -76,6 +76,11 @@ def ablations(geometry: Geometry, first: int = TEXTS) -> Iterator[tuple[str, str
                        Emulation(scales, bits=bits, group=model.limit))
     for change, alter in _ALTERATIONS.items():
         yield emulated(change, Emulation(scales | alter(graph, scales, values)))
+    gelu = _gelu(graph, scales, values)
+    for which, names in ("every tensor", scales), ("GELU", gelu):
+        yield emulated(f"a factor for each token in {which}", Emulation(scales, dynamic=names))
+    yield emulated("a factor for each token, one scale for all features",
+                   Emulation(_tensors(graph, scales, values), dynamic=scales))
     for headroom in (1.1, 1.25):
         roomy = quantise(graph, {"x": x}, headroom=headroom).scales
         yield emulated(f"headroom {headroom}", Emulation(
@@ -95,6 +100,12 @@ def _gelu(graph: Graph, scales: Scales, values: Scales) -> Scales:
             if isinstance(layer, Linear) and layer.activation is Activation.GELU}
 
 
+def _gelu_floor(graph: Graph, scales: Scales, values: Scales) -> Scales:
+    """Return scales of what GELU makes that leave room where the calibration was small."""
+    return {name: np.maximum(scales[name], largest / 10)
+            for name, largest in _gelu(graph, scales, values).items()}
+
+
 def _tensors(graph: Graph, scales: Scales, values: Scales) -> Scales:
     """Return a scale for all features of each tensor: that of the largest value."""
     return {name: np.full_like(scale, np.abs(values[name]).max() / LIMIT)
@@ -104,5 +115,6 @@ def _tensors(graph: Graph, scales: Scales, values: Scales) -> Scales:
 _ALTERATIONS: dict[str, Callable[[Graph, Scales, Scales], Scales]] = {
     "residual sums in INT8 before LayerNorm": _sums,
     "one scale for all features of GELU": _gelu,
+    "scales of GELU at least a tenth of the largest": _gelu_floor,
     "one scale for all features of every tensor": _tensors,
 }

@@ -8,7 +8,7 @@ not bit for bit, but near enough to show what a choice costs, and any choice can
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,11 +63,15 @@ class Emulation:
         Of a probability; with ``None`` the softmax is exact.
     group : :class:`int`
         Keys that share a level.
+    dynamic : collection of str
+        Tensors of which each token has a factor besides, with which its largest value is
+        :data:`LIMIT` steps.
     """
 
     scales: Mapping[str, Array]
     bits: int | None = 7
     group: int = GROUP
+    dynamic: Collection[str] = ()
     _linears: dict[str, Linear] = field(default_factory=dict, init=False)
 
     def __call__(self, graph: Graph, x: Array) -> Array:
@@ -89,7 +93,11 @@ class Emulation:
         """Return the multiples of the steps of a tensor next to its values."""
         if name not in self.scales:
             return x
-        return np.clip(np.rint(x / self.scales[name]), -LIMIT, LIMIT) * self.scales[name]
+        steps = self.scales[name]
+        if name in self.dynamic:
+            largest = np.abs(x / steps).max(1, keepdims=True)
+            steps = steps * np.where(largest > 0, largest / LIMIT, 1)
+        return np.clip(np.rint(x / steps), -LIMIT, LIMIT) * steps
 
     def _linear(self, layer: Linear) -> Linear:
         """Return the layer with rounded weights, which the steps of its input are folded into."""

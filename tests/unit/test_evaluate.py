@@ -241,6 +241,17 @@ def test_emulation_without_rounding_is_the_graph():
     assert 0 < 3 * fine < coarse
 
 
+def test_tokens_with_factors_of_their_own():
+    graph = Graph("g")
+    graph.input("x", tokens=3, features=2)
+    graph.output(graph.linear("y", "x", np.eye(2)))
+    x = np.array([[0.0, 0.0], [1.27, 0.013], [1270.0, -13.0]])
+    fixed, dynamic = (Emulation({"y": np.ones(2)}, dynamic=names)(graph, x)
+                      for names in ((), ("y",)))
+    np.testing.assert_array_equal(fixed, [[0, 0], [1, 0], [127, -13]])
+    np.testing.assert_allclose(dynamic, [[0, 0], [1.27, 0.01], [1270, -10]])
+
+
 def test_emulation_is_near_the_device(few):
     rows = {change: (float(mean), float(worst)) for change, mean, worst in ablations(ZCU102, 2)}
     device, emulated = rows.pop("none, golden device"), rows.pop("none, emulated")
@@ -248,4 +259,7 @@ def test_emulation_is_near_the_device(few):
     assert rows["one scale for all features of every tensor"][0] < emulated[0] - 0.05
     assert rows["one level for all keys of a query, 5 bits"][0] < emulated[0]
     assert rows["residual sums in INT8 before LayerNorm"][0] < emulated[0]
-    assert len(rows) == 13
+    alike = "one scale for all features of every tensor"
+    assert rows["a factor for each token, one scale for all features"][0] > rows[alike][0] + 0.05
+    assert rows["a factor for each token in every tensor"][0] > emulated[0]
+    assert len(rows) == 17
