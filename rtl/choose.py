@@ -10,8 +10,8 @@ from .target import technology
 __all__ = ["choose"]
 
 
-# For inputs I4, to select, then for each bit what is chosen if that is 1, and if it is 0: outputs O5,
-# bit 0, in the lower half, and O6, bit 1, in the upper half.
+# I4 selects; below it there are for each bit what is chosen if that is 1, and what if it is 0. The
+# lower half is for output O5, which gives bit 0, the upper one for O6.
 _TABLE = sum((row >> 2 * bit + (row >> 4) & 1) << 32 * bit + row
              for row in range(32) for bit in range(2))
 
