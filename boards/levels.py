@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 __all__ = ["ADDER", "CHAIN", "DSP", "RAM", "Levels", "Path", "Pin", "Timing"]
 
@@ -28,6 +28,8 @@ RAM = 2
 
 Pin = tuple[str, int]
 """A bit of a port."""
+
+_Key = TypeVar("_Key")
 
 _REGISTERS = ("FDRE", "FDSE", "FDCE", "FDPE")
 _CLOCKS = ("CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK")
@@ -183,7 +185,7 @@ class _Module:
                 for n, bit in enumerate(net["bits"]):
                     yield bit, f"{name}[{n}]" if len(net["bits"]) > 1 else name
 
-    def _place(self, name: str, bit: object) -> str:
+    def _place(self, name: str, bit: int) -> str:
         kind = self._cells[name]["type"]
         if self._levels.known(kind):
             return name
@@ -278,9 +280,10 @@ class _Module:
         for end, bit, rest in self._all_ends():
             for origin, path in self._arrive(bit).items():
                 whole = path.extended(rest.level, rest.place, rest.inside)
-                kept, key = (longest, end) if origin is None else (ends, origin)
-                if key not in kept or kept[key].level < whole.level:
-                    kept[key] = whole
+                if origin is None:
+                    _keep(longest, end, whole)
+                else:
+                    _keep(ends, origin, whole)
         for port, outs in self._ports.items():
             if outs["direction"] != "output":
                 continue
@@ -290,6 +293,11 @@ class _Module:
                     starts[port, n] = _left(paths.pop(None))
                 through[port, n] = {origin: _left(path) for origin, path in paths.items()}
         return Timing(starts, ends, through, longest)
+
+
+def _keep(paths: dict[_Key, Path], key: _Key, path: Path) -> None:
+    if key not in paths or paths[key].level < path.level:
+        paths[key] = path
 
 
 def _left(path: Path) -> Path:

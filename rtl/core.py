@@ -284,7 +284,9 @@ class Core(wiring.Component):
         under_way = Signal(len(engines) + 1)
         m.d.sync += [
             fill_lacks.eq(fill.blocked),
-            under_way.eq(Cat(*(engine.busy for engine in engines), self._held_gives.any)),
+            # A tile on its way to the drain is with no engine.
+            under_way.eq(Cat(*(engine.busy for engine in engines),
+                             self._held_gives.any | self._drain.tiles.valid)),
         ]
         m.d.comb += [
             self.busy.eq(under_way.any()),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from .delay import delay
 from .target import technology
 
-__all__ = ["CONTROLS", "PARAMETERS", "Cascade"]
+__all__ = ["CONTROLS", "PARAMETERS", "Cascade", "extend"]
 
 _FIELD = 18
 """Bits between the two lanes in the packed operand, and so of the lower sum."""
@@ -52,7 +52,8 @@ def _int8(value: Value) -> list[Value]:
     return [value.word_select(n, 8).as_signed() for n in range(len(value) // 8)]
 
 
-def _extend(value: Value, width: int) -> Value:
+def extend(value: Value, width: int) -> Value:
+    """Return a signed value with more bits."""
     return Cat(value, value[-1].replicate(width - len(value)))
 
 
@@ -135,9 +136,9 @@ class Cascade(wiring.Component):
         for k in range(self.depth):
             total, next_cascade = Signal(48, name=f"p_{k}"), Signal(48, name=f"pcout_{k}")
             ports = {
-                "A": Cat(Const(0, _FIELD), _extend(b[2 * k + 1], 30 - _FIELD)),
-                "D": _extend(b[2 * k], 27),
-                "B": _extend(a[k], 18),
+                "A": Cat(Const(0, _FIELD), extend(b[2 * k + 1], 30 - _FIELD)),
+                "D": extend(b[2 * k], 27),
+                "B": extend(a[k], 18),
                 "C": Const(0, 48) if k else half,
                 "PCIN": cascade,
                 "OPMODE": _Z_PCIN if k else _Z_C,

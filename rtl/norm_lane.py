@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .choose import choose
 from .delay import delay
+from .dsp48e2 import extend
 from .multiply import multiply_add
 from .norm_format import (
     BIAS_SHIFT,
@@ -147,9 +148,11 @@ class NormLane(wiring.Component):
         second, factor = self.control.second, self.control.factor
         halved = Cat(Const(0, _LOW_BITS), Const(1, 1), score).as_signed()
         gain = factor[:second_layout["gain"].width].as_signed()
-        total = multiply_add(m, platform, Mux(second, halved, factor), Mux(second, gain, value),
-                             self.control.bias << BIAS_SHIFT + _LOW_BITS, width=48,
-                             name="biased")[SUM_SHIFT:].as_signed()
+        a = choose(m, platform, second, halved, extend(factor, len(halved)), name="a").as_signed()
+        b = choose(m, platform, second, extend(gain, len(value)), value, name="b").as_signed()
+        bias = self.control.bias << BIAS_SHIFT + _LOW_BITS
+        total = multiply_add(m, platform, a, b, bias, width=48, name="biased")
+        total = total[SUM_SHIFT:].as_signed()
         result = Signal.like(self.result, reset_less=True)
         m.d.sync += result.eq(total)
         with m.If((total > 127) | (total < -127)):
