@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["CHAIN", "DSP", "RAM", "Levels", "Path", "Pin", "Timing"]
+__all__ = ["ADDER", "CHAIN", "DSP", "RAM", "Levels", "Path", "Pin", "Timing"]
 
 CHAIN = 8
 """CARRY4, of 4 bits each, in a level of a carry chain."""
@@ -20,14 +20,19 @@ CHAIN = 8
 DSP = 4
 """Levels of a multiplier without registers."""
 
+ADDER = 2
+"""Levels of the adder of a DSP, from an input without register."""
+
 RAM = 2
 """Levels until a block RAM without output register has read."""
 
 Pin = tuple[str, int]
 """A bit of a port."""
 
+_Key = TypeVar("_Key")
+
 _REGISTERS = ("FDRE", "FDSE", "FDCE", "FDPE")
-_CLOCKS = ("C", "CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK")
+_CLOCKS = ("CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK")
 
 
 class Path(NamedTuple):
@@ -112,13 +117,18 @@ def _arcs(kind: str, pin: str, index: int, parameters: Mapping[str, str]
     raise RuntimeError(f"Each primitive must be one whose levels are known, and {kind} is not")
 
 
-def _ends(kind: str, parameters: Mapping[str, str]) -> Callable[[str], bool]:
-    """Return which inputs of a primitive are the ends of paths."""
+def _rest(kind: str, pin: str, parameters: Mapping[str, str]) -> float | None:
+    """Return the levels from an input of a primitive to a register in it, if it has one."""
+    if pin in _CLOCKS or (kind in _REGISTERS and pin == "C"):
+        return None
     if kind in _REGISTERS or kind.startswith(("SRL", "RAM")):
-        return lambda name: name not in _CLOCKS
+        return 0
     if kind == "DSP48E2" and int(parameters["PREG"], 2):
-        return lambda name: name not in _CLOCKS
-    return lambda name: False
+        if pin in ("A", "B"):
+            return 0 if int(parameters[f"{pin}REG"], 2) else DSP
+        # Beyond the multiplier there is only the adder of 48 bits.
+        return 0 if pin == "PCIN" or int(parameters.get(f"{pin}REG", "0"), 2) else ADDER
+    return None
 
 
 class Levels:
@@ -175,7 +185,7 @@ class _Module:
                 for n, bit in enumerate(net["bits"]):
                     yield bit, f"{name}[{n}]" if len(net["bits"]) > 1 else name
 
-    def _place(self, name: str, bit: object) -> str:
+    def _place(self, name: str, bit: int) -> str:
         kind = self._cells[name]["type"]
         if self._levels.known(kind):
             return name
@@ -256,12 +266,12 @@ class _Module:
                     if isinstance(bit, int):
                         yield name, bit, Path(inside.level, name, None, inside)
                 continue
-            ends = _ends(kind, cell["parameters"])
             for pin, _, bit in self._inputs(name):
-                if ends(pin):
+                rest = _rest(kind, pin, cell["parameters"])
+                if rest is not None:
                     output = cell["connections"].get("Q", [None])[0]
                     register = self._names.get(output, name)
-                    yield register.partition("[")[0], bit, Path(0, f"{register} ({kind}.{pin})")
+                    yield register.partition("[")[0], bit, Path(rest, f"{register} ({kind}.{pin})")
 
     def timing(self) -> Timing:
         starts, through = {}, {}
@@ -270,9 +280,10 @@ class _Module:
         for end, bit, rest in self._all_ends():
             for origin, path in self._arrive(bit).items():
                 whole = path.extended(rest.level, rest.place, rest.inside)
-                kept, key = (longest, end) if origin is None else (ends, origin)
-                if key not in kept or kept[key].level < whole.level:
-                    kept[key] = whole
+                if origin is None:
+                    _keep(longest, end, whole)
+                else:
+                    _keep(ends, origin, whole)
         for port, outs in self._ports.items():
             if outs["direction"] != "output":
                 continue
@@ -282,6 +293,11 @@ class _Module:
                     starts[port, n] = _left(paths.pop(None))
                 through[port, n] = {origin: _left(path) for origin, path in paths.items()}
         return Timing(starts, ends, through, longest)
+
+
+def _keep(paths: dict[_Key, Path], key: _Key, path: Path) -> None:
+    if key not in paths or paths[key].level < path.level:
+        paths[key] = path
 
 
 def _left(path: Path) -> Path:

@@ -41,7 +41,7 @@ LIMIT = 5
 """LUT levels between registers beyond which a path is listed."""
 
 _KINDS: dict[str, dict[str, float]] = {
-    "lut_logic": {"LUT6_2": 1} | {f"LUT{inputs}": 1 for inputs in range(1, 7)},
+    "lut_logic": dict.fromkeys(("LUT6_2", *(f"LUT{inputs}" for inputs in range(1, 7))), 1),
     "lut_shift": {"SRL16E": 1, "SRLC32E": 1},
     "lut_ram": {"RAM32M16": 8, "RAM64M8": 8, "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2,
                 "RAM64X1D": 2, "RAM128X1D": 4},
@@ -103,7 +103,8 @@ def synthesise(geometry: Geometry) -> dict[str, Any]:
     modules = _map(Accelerator(geometry), _TOP)
     blocks = _Blocks(modules, Levels(modules))
     counts = count(_total(modules, _TOP))
-    rows = [{"block": name, **count(cells)} for name, cells in blocks.cells.items()]
+    rows: list[dict[str, Any]] = [{"block": name, **count(cells)}
+                                  for name, cells in blocks.cells.items()]
     for row in rows:
         path, instance = blocks.longest.get(row["block"], (LogicPath(0, "none"), ""))
         row |= {"levels": int(path.level), "path": list(path.places(instance))}

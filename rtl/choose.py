@@ -10,8 +10,8 @@ from .target import technology
 __all__ = ["choose"]
 
 
-# For inputs I4, to select, then for each bit what is chosen if that is 1, and if it is 0: outputs O5,
-# bit 0, in the lower half, and O6, bit 1, in the upper half.
+# I4 selects; below it there are for each bit what is chosen if that is 1, and what if it is 0. The
+# lower half is for output O5, which gives bit 0, the upper one for O6.
 _TABLE = sum((row >> 2 * bit + (row >> 4) & 1) << 32 * bit + row
              for row in range(32) for bit in range(2))
 
@@ -36,14 +36,14 @@ def choose(m: Module, platform, select: Value, one: ValueLike | ValueCastable,
     name : :class:`str`
         Name of the LUTs.
     """
-    one, zero = Value.cast(one), Value.cast(zero)
+    ones, zeros = Value.cast(one).as_unsigned(), Value.cast(zero).as_unsigned()
     if technology(platform) != "xilinx":
-        return Mux(select, one, zero).as_unsigned()
-    width = len(one) + len(one) % 2
+        return Mux(select, ones, zeros)
+    width = len(ones) + len(ones) % 2
     chosen = Signal(width, name=name)
-    one, zero = (Cat(value, Const(0, width - len(value))) for value in (one, zero))
+    ones, zeros = (Cat(value, Const(0, width - len(value))) for value in (ones, zeros))
     for n in range(0, width, 2):
         m.submodules[f"{name}_{n}"] = Instance(
-            "LUT6_2", p_INIT=Const(_TABLE, 64), i_I0=zero[n], i_I1=one[n], i_I2=zero[n + 1],
-            i_I3=one[n + 1], i_I4=select, i_I5=Const(1, 1), o_O5=chosen[n], o_O6=chosen[n + 1])
+            "LUT6_2", p_INIT=Const(_TABLE, 64), i_I0=zeros[n], i_I1=ones[n], i_I2=zeros[n + 1],
+            i_I3=ones[n + 1], i_I4=select, i_I5=Const(1, 1), o_O5=chosen[n], o_O6=chosen[n + 1])
     return chosen

@@ -59,7 +59,7 @@ class Core(wiring.Component):
     stop : :py:`In(1)`
         Begin no further AXI burst.
     busy : :py:`Out(1)`
-        Some instruction is not yet completed.
+        Some instruction is not yet completed; two cycles after ``start`` at the earliest.
     quiet : :py:`Out(1)`
         No AXI transfer is under way.
     error : Out
@@ -133,7 +133,8 @@ class Core(wiring.Component):
             rows=g.rows, lanes=g.lanes, depth=g.depth, contexts=g.contexts,
             softmax_rows=g.softmax_rows, end_distance=Softmax.END_DISTANCE, pool_bits=g.pool_bits,
             array_latency=self._array.drain_latency,
-            settle=self._issue_latency + self._array.drain_distance,
+            # The drain gets a tile a cycle after its last step.
+            settle=self._issue_latency + self._array.drain_distance - 1,
             reuse=self._array.reuse_distance)
         transfer = {"ports": g.dma_ports, "address_bits": g.address_bits,
                     "pool_bits": g.pool_bits, "word_bytes": g.word_bytes,
@@ -234,13 +235,15 @@ class Core(wiring.Component):
         pool, softmax = self._scratchpad, self._softmax
         wiring.connect(m, drain.params, pool.params)
         wiring.connect(m, drain.pool, pool.drain)
+        m.d.sync += [
+            drain.tiles.valid.eq(issue.done & issue.segment.drain),
+            *(drain.tiles.p[name].eq(issue.segment[name])
+              for name in drain.tiles.p.shape().members),
+        ]
         m.d.comb += [
             array.drain.eq(drain.command),
             Cat(drain.i).eq(Cat(array.o)),
             issue.freed.eq(drain.freed),
-            drain.tiles.valid.eq(issue.done & issue.segment.drain),
-            *(drain.tiles.p[name].eq(issue.segment[name])
-              for name in drain.tiles.p.shape().members),
             softmax.start.eq(drain.softmax_start),
             softmax.tile.eq(drain.softmax_tile),
             softmax.mask.eq(drain.softmax_mask),
@@ -273,14 +276,20 @@ class Core(wiring.Component):
     def _report(self, m: Module) -> None:
         """Tell what the engines do, what the array waits for, and what went wrong first."""
         load, fill, compute, store = self._load, self._staging, self._compute, self._store
-        lacks = compute.blocked
+        lacks, fill_lacks = compute.blocked, Signal(TOKENS)
         for_fill = (lacks & _posted_by(Queue.FILL)).any()
         for_transfer = ((lacks & (_posted_by(Queue.LOAD) | _posted_by(Queue.STORE))).any()
-                        | (for_fill & (fill.blocked & _posted_by(Queue.LOAD)).any()))
+                        | (for_fill & (fill_lacks & _posted_by(Queue.LOAD)).any()))
         engines = (self._sequencer, load, fill, compute, self._drain, store)
+        under_way = Signal(len(engines) + 1)
+        m.d.sync += [
+            fill_lacks.eq(fill.blocked),
+            # A tile on its way to the drain is with no engine.
+            under_way.eq(Cat(*(engine.busy for engine in engines),
+                             self._held_gives.any | self._drain.tiles.valid)),
+        ]
         m.d.comb += [
-            self.busy.eq(Cat(engine.busy for engine in engines).any()
-                         | self._held_gives.level.any()),
+            self.busy.eq(under_way.any()),
             self.quiet.eq(load.idle & store.idle),
             self.step.eq(compute.issue.step),
             self.wait_drain.eq(compute.wait_drain),

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from heddle.cli import main
 from heddle.program import Program
+from heddle.rtl.fifo import StreamFifo
 from heddle.rtl.geometry import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -53,13 +54,15 @@ def block_rams(g):
     operand = g.depth * g.candidates * -(-vector // 64) * -(-g.list_steps // 512)
     entry = g.depth * (g.list_steps - 1).bit_length()
     lists = -(-(entry + g.word_bytes * g.candidate_bits) // 72) * -(-g.list_steps // 512)
-    return [scratchpad, operand, lists, scratchpad + operand + lists]
+    # What LOAD, NORM (two of them) and the lists have of words in their queues.
+    queues = 4 * -(-word // 72) if word >= StreamFifo.BLOCK_BITS else 0
+    return [scratchpad, operand, lists, queues, scratchpad + operand + lists + queues]
 
 
 @pytest.mark.parametrize(("name", "column"), [("zcu102", 0), ("zcu102-nm", 1)])
 def test_block_ram_table_adds_up(name, column):
     page = (ROOT / "docs" / "architecture.md").read_text()
-    rows = re.findall(r"^\| (?:scratchpad|operand buffer|lists|\*\*sum\*\*) \|.*"
+    rows = re.findall(r"^\| (?:scratchpad|operand buffer|lists|queues of words|\*\*sum\*\*) \|.*"
                       r" (\**\d+\**) \| (\**\d+\**) \|$", page, re.MULTILINE)
     assert [int(row[column].strip("*")) for row in rows] == block_rams(PRESETS[name])
 
