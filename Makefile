@@ -3,7 +3,9 @@
 VENV       ?= .venv
 BENCH      ?=
 WAVES      ?= 0
-GEOMETRY   ?= zcu102
+GEOMETRY   ?=
+BOARD      ?= zcu102
+CLOCK_MHZ  ?=
 TECHNOLOGY ?= generic
 
 PYTHON := $(VENV)/bin/python
@@ -13,7 +15,7 @@ STAMP  := $(VENV)/.installed
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim verilog lint bench train clean
+.PHONY: help demo test sim verilog bitstream lint bench train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,8 +40,12 @@ sim: $(STAMP)  ## run every cocotb bench, or one: BENCH=name; WAVES=1 writes a w
 	HEDDLE_WAVES=$(WAVES) $(PYTHON) -m pytest -m cocotb $(if $(BENCH),-k '$(BENCH)')
 
 verilog: $(STAMP)  ## write the Verilog to build/verilog: GEOMETRY=zcu102 TECHNOLOGY=generic
-	$(VENV)/bin/heddle verilog --geometry $(GEOMETRY) --technology $(TECHNOLOGY) \
+	$(VENV)/bin/heddle verilog $(GEOMETRY:%=--geometry %) --technology $(TECHNOLOGY) \
 	    --output build/verilog
+
+bitstream: $(STAMP)  ## build what configures a board: BOARD=zcu102 GEOMETRY=name CLOCK_MHZ=number
+	$(VENV)/bin/heddle bitstream --board $(BOARD) $(GEOMETRY:%=--geometry %) \
+	    $(CLOCK_MHZ:%=--clock-mhz %) --output build/$(BOARD)
 
 # The type checker sees the four folders as one package only in an ordinary build.
 lint: $(STAMP)  ## check style and types

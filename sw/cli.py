@@ -391,6 +391,29 @@ def synth(block: str, geometry: str, file: Path | None) -> None:
 
 
 @main.command()
+@click.option("--board", required=True, help="The board: zcu102.")
+@click.option("--geometry", type=click.Choice(list(PRESETS)),
+              help="Sizes of the accelerator, if not those that are meant for the board.")
+@click.option("--clock-mhz", type=click.FloatRange(1), help="Clock, if not the geometry's.")
+@click.option("--output", type=_FOLDER, required=True, help="Folder to build in.")
+def bitstream(board: str, geometry: str | None, clock_mhz: float | None, output: Path) -> None:
+    """Build what configures a board, and fail if its timing does."""
+    from .boards.bitstream import bitstream as build
+
+    summary = build(board, output, geometry=geometry, clock_mhz=clock_mhz)
+    _report(dict(summary.rows()), None)
+
+
+@main.command()
+@click.argument("folder", type=_FOLDER)
+def report(folder: Path) -> None:
+    """Show what came out of a bitstream that was built in a folder."""
+    from .boards.summary import Summary
+
+    _report(dict(Summary.read(folder).rows()), None)
+
+
+@main.command()
 def info() -> None:
     """Show the geometries, the versions of what matters, and where things are kept."""
     from .sim.verilator import cache_directory
