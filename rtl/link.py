@@ -269,7 +269,7 @@ class Link(wiring.Component):
                     m.d.comb += [self._store.data.eq(port.data),
                                  done.eq(header.write | port.valid)]
                 with m.Default():
-                    m.d.comb += [self._store.data.eq(Mux(self._index[0], self.size, IDENTITY)),
+                    m.d.comb += [self._store.data.eq(Mux(address[2], self.size, IDENTITY)),
                                  done.eq(1)]
             with m.If(done):
                 m.d.comb += self._store.en.eq(~header.write)

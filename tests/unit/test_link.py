@@ -126,6 +126,7 @@ def test_the_link_tells_its_version_and_the_size_of_the_memory():
     async def bench(host):
         answer = await host.ask(Request(Space.LINK, 0, 2))
         assert answer.data == IDENTITY.to_bytes(4, "little") + SIZE.to_bytes(4, "little")
+        assert (await host.ask(Request(Space.LINK, 4, 1))).data == SIZE.to_bytes(4, "little")
 
     _run(bench)
 

@@ -1,0 +1,83 @@
+"""The system on the ULX3S: accelerator, memory, and the link to a host."""
+
+from __future__ import annotations
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ...rtl.accelerator import Accelerator
+from ...rtl.block_memory import BlockMemory
+from ...rtl.fifo import StreamFifo
+from ...rtl.geometry import Geometry
+from ...rtl.link import Link
+from ...rtl.uart import UartReceiver, UartTransmitter, byte_layout
+from ...rtl.word_port import AxiFront
+
+__all__ = ["Soc"]
+
+
+class Soc(wiring.Component):
+    """All that lies behind the pins, in one clock domain.
+
+    Parameters
+    ----------
+    geometry : :class:`~heddle.rtl.geometry.Geometry`
+        With one AXI4 port of 4 bytes.
+    divisor : :class:`int`
+        Cycles of a bit of the serial port.
+    silence : :class:`int`
+        Cycles without a byte after which the link takes the line for silent.
+
+    Members
+    -------
+    rx, tx
+        The serial port, as seen from here.
+    leds : :py:`Out(8)`
+        From bit 0: a run is in progress, the line is busy inwards, and outwards.
+
+    Raises
+    ------
+    ValueError
+        If the geometry has another number or width of ports.
+    """
+
+    QUEUE = 64
+    """Bytes that wait while a request is carried out."""
+
+    def __init__(self, geometry: Geometry, *, divisor: int, silence: int,
+                 size: int = 128 << 10) -> None:
+        if (geometry.dma_ports, geometry.dma_bytes) != (1, 4):
+            raise ValueError("A geometry for the ULX3S must have one AXI4 port of 4 bytes, and "
+                             f"{geometry.name} has {geometry.dma_ports} of {geometry.dma_bytes}")
+        self.geometry = geometry
+        self.divisor = divisor
+        self.silence = silence
+        self.size = size
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
+
+    def elaborate(self, platform) -> Module:
+        g = self.geometry
+        m = Module()
+        m.submodules.receiver = receiver = UartReceiver(self.divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
+        m.submodules.queue = queue = StreamFifo(byte_layout, depth=self.QUEUE)
+        m.submodules.link = link = Link(size=self.size, silence=self.silence)
+        m.submodules.accelerator = accelerator = Accelerator(g)
+        m.submodules.front = front = AxiFront(address_bits=g.address_bits, data_bytes=g.dma_bytes,
+                                              size=self.size, outstanding=g.outstanding)
+        m.submodules.memory = memory = BlockMemory(size=self.size, data_bytes=g.dma_bytes)
+        wiring.connect(m, link.i, queue.o)
+        wiring.connect(m, link.o, transmitter.i)
+        wiring.connect(m, link.registers, accelerator.s_axi)
+        wiring.connect(m, link.memory, front.host)
+        wiring.connect(m, accelerator.m_axi[0], front.axi)
+        wiring.connect(m, front.memory, memory.port)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            queue.i.valid.eq(receiver.o.valid),
+            queue.i.p.eq(receiver.o.p),
+            self.tx.eq(transmitter.tx),
+            self.leds.eq(Cat(accelerator.interrupt, queue.o.valid, link.o.valid)),
+        ]
+        return m
