@@ -15,11 +15,15 @@ from amaranth.lib.wiring import In, Out
 from ..boards.ulx3s.soc import Soc
 from ..rtl.export import verilog
 from ..rtl.geometry import Geometry
+from .sdram import SimulatedSdram
+from .storage import STORAGE_SOURCES
 from .verilator import build_program
 
 __all__ = ["Bench", "SimulatedBoard"]
 
 _HERE = Path(__file__).parent
+_CLOCK_MHZ = 50
+"""By which times of the memory become cycles."""
 
 
 class Bench(wiring.Component):
@@ -40,7 +44,19 @@ class Bench(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.soc = soc = self._soc
-        m.d.comb += [soc.rx.eq(self.rx), self.tx.eq(soc.tx)]
+        m.submodules.sdram = sdram = SimulatedSdram(soc.CHIP, clock_mhz=soc.clock_mhz)
+        # The chip's clock is later by a part of the period; the registers are those of the pins.
+        m.domains.sdram = ClockDomain()
+        m.d.comb += [
+            ClockSignal("sdram").eq(~ClockSignal()),
+            ResetSignal("sdram").eq(ResetSignal()),
+            soc.rx.eq(self.rx),
+            self.tx.eq(soc.tx),
+            self.fault.eq(sdram.fault),
+        ]
+        for name, member in soc.sdram.signature.members.items():
+            inner, outer = getattr(soc.sdram, name), getattr(sdram.pins, name)
+            m.d.sync += outer.eq(inner) if member.flow is Out else inner.eq(outer)
         return m
 
 
@@ -70,8 +86,10 @@ class SimulatedBoard:
 
     def build(self) -> Path:
         """Return the path of the simulation program, which is built unless the cache has it."""
-        soc = Soc(self.geometry, divisor=self.divisor, silence=self.silence)
-        return build_program(verilog(Bench(soc), "board"), "board", [_HERE / "board.cpp"])
+        soc = Soc(self.geometry, clock_mhz=_CLOCK_MHZ, divisor=self.divisor,
+                  silence=self.silence)
+        return build_program(verilog(Bench(soc), "board"), "board",
+                             [_HERE / "board.cpp", *STORAGE_SOURCES])
 
     def __enter__(self) -> Self:
         program = self.build()

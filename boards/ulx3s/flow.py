@@ -51,7 +51,8 @@ class Ulx3s(Board):
     def soc(self, geometry: Geometry, clock_mhz: float) -> Soc:
         """Return the system for a geometry at a clock."""
         cycles = clock_mhz * 1e6
-        return Soc(geometry, divisor=round(cycles / BAUD), silence=round(cycles / 1e3 * _SILENCE_MS))
+        return Soc(geometry, clock_mhz=clock_mhz, divisor=round(cycles / BAUD),
+                   silence=round(cycles / 1e3 * _SILENCE_MS))
 
     def write(self, geometry: Geometry, folder: Path, clock_mhz: float) -> list[Path]:
         """See :meth:`Board.write`. ``build_heddle.sh`` runs the flow with tools on ``PATH``."""

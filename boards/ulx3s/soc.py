@@ -7,10 +7,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ...rtl.accelerator import Accelerator
-from ...rtl.block_memory import BlockMemory
 from ...rtl.fifo import StreamFifo
 from ...rtl.geometry import Geometry
 from ...rtl.link import Link
+from ...rtl.sdram import Sdram, SdramChip, SdramPins
 from ...rtl.uart import UartReceiver, UartTransmitter, byte_layout
 from ...rtl.word_port import AxiFront
 
@@ -24,6 +24,7 @@ class Soc(wiring.Component):
     ----------
     geometry : :class:`~heddle.rtl.geometry.Geometry`
         With one AXI4 port of 4 bytes.
+    clock_mhz : :class:`float`
     divisor : :class:`int`
         Cycles of a bit of the serial port.
     silence : :class:`int`
@@ -33,8 +34,10 @@ class Soc(wiring.Component):
     -------
     rx, tx
         The serial port, as seen from here.
+    sdram : :py:`Out(SdramPins(Soc.CHIP))`
+        As :class:`~heddle.rtl.sdram.Sdram` wants its pins.
     leds : :py:`Out(8)`
-        From bit 0: a run is in progress, the line is busy inwards, and outwards.
+        From bit 0: the interrupt, bytes come in, bytes go out.
 
     Raises
     ------
@@ -45,34 +48,39 @@ class Soc(wiring.Component):
     QUEUE = 64
     """Bytes that wait while a request is carried out."""
 
-    def __init__(self, geometry: Geometry, *, divisor: int, silence: int,
-                 size: int = 128 << 10) -> None:
+    CHIP = SdramChip()
+    """The memory."""
+
+    def __init__(self, geometry: Geometry, *, clock_mhz: float, divisor: int,
+                 silence: int) -> None:
         if (geometry.dma_ports, geometry.dma_bytes) != (1, 4):
             raise ValueError("A geometry for the ULX3S must have one AXI4 port of 4 bytes, and "
                              f"{geometry.name} has {geometry.dma_ports} of {geometry.dma_bytes}")
         self.geometry = geometry
         self.divisor = divisor
         self.silence = silence
-        self.size = size
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(8)})
+        self.clock_mhz = clock_mhz
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1),
+                          "sdram": Out(SdramPins(self.CHIP)), "leds": Out(8)})
 
     def elaborate(self, platform) -> Module:
-        g = self.geometry
+        g, size = self.geometry, self.CHIP.size
         m = Module()
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.queue = queue = StreamFifo(byte_layout, depth=self.QUEUE)
-        m.submodules.link = link = Link(size=self.size, silence=self.silence)
+        m.submodules.link = link = Link(size=size, silence=self.silence)
         m.submodules.accelerator = accelerator = Accelerator(g)
         m.submodules.front = front = AxiFront(address_bits=g.address_bits, data_bytes=g.dma_bytes,
-                                              size=self.size, outstanding=g.outstanding)
-        m.submodules.memory = memory = BlockMemory(size=self.size, data_bytes=g.dma_bytes)
+                                              size=size, outstanding=g.outstanding)
+        m.submodules.memory = memory = Sdram(self.CHIP, clock_mhz=self.clock_mhz)
         wiring.connect(m, link.i, queue.o)
         wiring.connect(m, link.o, transmitter.i)
         wiring.connect(m, link.registers, accelerator.s_axi)
         wiring.connect(m, link.memory, front.host)
         wiring.connect(m, accelerator.m_axi[0], front.axi)
         wiring.connect(m, front.memory, memory.port)
+        wiring.connect(m, memory.pins, wiring.flipped(self.sdram))
         m.d.comb += [
             receiver.rx.eq(self.rx),
             queue.i.valid.eq(receiver.o.valid),

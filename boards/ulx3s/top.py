@@ -59,11 +59,30 @@ class Top(Elaboratable):
             m.submodules[f"led_{n}"] = led = io.Buffer("o", platform.request("led", n, dir="-"))
             m.d.comb += led.o.eq(leds[n])
         pins["leds"] = leds
+        self._sdram(m, platform, pins)
         m.submodules.soc = Instance(
             self._name, ("i", "clk", ClockSignal()), ("i", "rst", ResetSignal()),
             *(("i" if direction.value == "input" else "o", port, pins[port])
               for port, (_, direction) in self._ports.items()))
         return m
+
+    def _sdram(self, m: Module, platform, pins: dict[str, Value]) -> None:
+        """Put a register at each pin of the SDRAM, but at its clock."""
+        chip = platform.request("sdram", 0, dir=dict.fromkeys(
+            ("clk", "clk_en", "cs", "we", "ras", "cas", "ba", "a", "dq", "dqm"), "-"))
+        command = Signal(3)
+        for name, value in (("clk_en", Const(1, 1)), ("cs", Const(1, 1)), ("we", command[0]),
+                            ("cas", command[1]), ("ras", command[2])):
+            m.submodules[f"sdram_{name}"] = pin = io.FFBuffer("o", getattr(chip, name))
+            m.d.comb += pin.o.eq(value)
+        pins["sdram_command"] = command
+        for name, port in ("bank", chip.ba), ("address", chip.a), ("mask", chip.dqm):
+            m.submodules[f"sdram_{name}"] = pin = io.FFBuffer("o", port)
+            pins[f"sdram_{name}"] = pin.o
+        m.submodules.sdram_dq = dq = io.FFBuffer("io", chip.dq)
+        pins |= {"sdram_o": dq.o, "sdram_oe": dq.oe, "sdram_i": dq.i}
+        m.submodules.sdram_clk = clock = io.DDRBuffer("o", chip.clk, o_domain="sdram")
+        m.d.comb += [clock.o[0].eq(1), clock.o[1].eq(0)]
 
     def _clocks(self, m: Module, platform) -> None:
         """Make the clock of the system, and one a quarter of a period later for the SDRAM."""
@@ -84,6 +103,7 @@ class Top(Elaboratable):
             i_RST=0, i_STDBY=0, i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=1, i_PHASESTEP=1,
             i_PHASELOADREG=1, i_PLLWAKESYNC=0, i_ENCLKOP=0, i_ENCLKOS=0)
         m.domains.sync = ClockDomain()
-        m.d.comb += ClockSignal().eq(clock)
+        m.domains.sdram = ClockDomain(reset_less=True)
+        m.d.comb += [ClockSignal().eq(clock), ClockSignal("sdram").eq(later)]
         m.submodules.reset = ResetSynchronizer(~locked)
         platform.add_clock_constraint(clock, self.clock_mhz * 1e6)

@@ -8,10 +8,10 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from heddle.rtl.block_memory import BlockMemory
 from heddle.rtl.link import IDENTITY, WORDS, Link, Space, Status
 from heddle.rtl.registers import OFFSETS, Registers
 from heddle.runtime.frames import Answer, FrameError, Request
+from heddle.sim.word_memory import WordMemory
 
 SIZE = 4096
 SILENCE = 50
@@ -28,7 +28,7 @@ class _System(wiring.Component):
         m = Module()
         m.submodules.link = self.link
         m.submodules.registers = self.registers
-        m.submodules.memory = block = BlockMemory(size=SIZE, data_bytes=4)
+        m.submodules.memory = block = WordMemory(size=SIZE, pace=3)
         wiring.connect(m, self.link.registers, self.registers.bus)
         wiring.connect(m, self.link.memory, block.port)
         m.d.comb += self.registers.id.eq(0x1234_5678)
