@@ -137,7 +137,13 @@ class Sdram(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         chip, request = self.chip, self.port.request
-        where = data.View(address_layout(chip), request.p.address)
+        self._held = held = Signal.like(request.p)
+        full, self._served = Signal(), Signal()
+        m.d.comb += request.ready.eq(~full)
+        m.d.sync += full.eq(Mux(full, ~self._served, request.valid))
+        with m.If(~full):
+            m.d.sync += held.eq(request.p)
+        where = data.View(address_layout(chip), held.address)
         self._command = Signal(Command)
         self._address = Signal(chip.row_bits)
         m.d.sync += [self.pins.command.eq(self._command), self.pins.address.eq(self._address),
@@ -181,7 +187,7 @@ class Sdram(wiring.Component):
                         self._precharge(m, Const(1))
                         m.d.sync += opened.eq(0)
                         m.next = "REFRESH"
-                with m.Elif((rest == 0) & request.valid):
+                with m.Elif((rest == 0) & full):
                     self._serve(m, where, opened)
         self._move(m)
         return m
@@ -197,7 +203,7 @@ class Sdram(wiring.Component):
 
     def _serve(self, m: Module, where: data.View, opened: Signal) -> None:
         """Issue the next command for a request: the access itself if its row is open."""
-        chip, request = self.chip, self.port.request
+        chip = self.chip
         rows = Array(Signal(chip.row_bits, name=f"row_{n}") for n in range(1 << chip.bank_bits))
         is_open = opened.bit_select(where.bank, 1)
         with m.If(~is_open):
@@ -209,30 +215,30 @@ class Sdram(wiring.Component):
             with m.If(self._close == 0):
                 self._precharge(m, Const(0))
                 m.d.sync += is_open.eq(0)
-        with m.Elif(~request.p.write):
+        with m.Elif(~self._held.write):
             self._issue(m, Command.READ, BURST)
-            m.d.comb += [self._address.eq(where.column), request.ready.eq(1)]
+            m.d.comb += [self._address.eq(where.column), self._served.eq(1)]
             m.d.sync += self._write.eq(CAS_LATENCY + BURST)  # a cycle more, for the bus to turn
         with m.Elif(self._write == 0):
             self._issue(m, Command.WRITE, BURST)
-            m.d.comb += [self._address.eq(where.column), request.ready.eq(1)]
+            m.d.comb += [self._address.eq(where.column), self._served.eq(1)]
             recovery = BURST - 1 + self._cycles(chip.wr)
             with m.If(self._close < recovery - 1):
                 m.d.sync += self._close.eq(recovery - 1)
 
     def _move(self, m: Module) -> None:
         """Move the half words of a READ or WRITE."""
-        pins, request, port = self.pins, self.port.request, self.port
+        pins, held, port = self.pins, self._held, self.port
         first, second = Signal(), Signal()
         upper, mask = Signal(16), Signal(2)
         m.d.comb += first.eq(self._command == Command.WRITE)
         m.d.sync += [
             second.eq(first),
-            upper.eq(request.p.data[16:]),
-            mask.eq(~request.p.strobe[2:]),
-            pins.o.eq(Mux(second, upper, request.p.data[:16])),
+            upper.eq(held.data[16:]),
+            mask.eq(~held.strobe[2:]),
+            pins.o.eq(Mux(second, upper, held.data[:16])),
             pins.oe.eq(first | second),
-            pins.mask.eq(Mux(first, ~request.p.strobe[:2], Mux(second, mask, 0))),
+            pins.mask.eq(Mux(first, ~held.strobe[:2], Mux(second, mask, 0))),
         ]
         coming = Signal(self._FIRST + 2)
         lower = Signal(16)

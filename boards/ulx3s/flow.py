@@ -68,8 +68,8 @@ class Ulx3s(Board):
         plan = platform.build(
             top, _NAME, do_build=False, debug_verilog=False,
             # The last part of the script names each net after its neighbours, which takes longer
-            # than all others and changes nothing.
-            synth_opts="-run :check",
+            # than all others and changes nothing. Of what it does else, only this is needed.
+            synth_opts="-run :check", script_after_synth="blackbox =A:whitebox",
             nextpnr_opts=f"--seed {_SEED} --router router2 --report {_TIMING}")
         plan.add_file(_DESIGN, json.dumps({
             "geometry": geometry.name, "fingerprint": geometry.fingerprint,
@@ -100,9 +100,9 @@ class Ulx3s(Board):
         """Return what nextpnr says about the design in a folder."""
         design = json.loads((folder / _DESIGN).read_text())
         timing = json.loads((folder / _TIMING).read_text())
-        [clock] = [clock for name, clock in timing["fmax"].items()
-                   if clock["constraint"] == design["clock_mhz"]]
-        wanted, reached = design["clock_mhz"], clock["achieved"]
+        wanted = design["clock_mhz"]
+        # There are two clocks, of the same frequency.
+        reached = min(clock["achieved"] for clock in timing["fmax"].values())
         problems = [] if reached >= wanted else [
             f"The clock must be {wanted:g} MHz, and the timing analysis admits {reached:.1f} MHz."]
         return Summary(

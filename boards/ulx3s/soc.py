@@ -29,6 +29,8 @@ class Soc(wiring.Component):
         Cycles of a bit of the serial port.
     silence : :class:`int`
         Cycles without a byte after which the link takes the line for silent.
+    accelerator : :class:`~amaranth.lib.wiring.Component`
+        Another component with the ports of an :class:`~heddle.rtl.accelerator.Accelerator`.
 
     Members
     -------
@@ -51,8 +53,8 @@ class Soc(wiring.Component):
     CHIP = SdramChip()
     """The memory."""
 
-    def __init__(self, geometry: Geometry, *, clock_mhz: float, divisor: int,
-                 silence: int) -> None:
+    def __init__(self, geometry: Geometry, *, clock_mhz: float, divisor: int, silence: int,
+                 accelerator: wiring.Component | None = None) -> None:
         if (geometry.dma_ports, geometry.dma_bytes) != (1, 4):
             raise ValueError("A geometry for the ULX3S must have one AXI4 port of 4 bytes, and "
                              f"{geometry.name} has {geometry.dma_ports} of {geometry.dma_bytes}")
@@ -60,6 +62,7 @@ class Soc(wiring.Component):
         self.divisor = divisor
         self.silence = silence
         self.clock_mhz = clock_mhz
+        self._accelerator = accelerator or Accelerator(geometry)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1),
                           "sdram": Out(SdramPins(self.CHIP)), "leds": Out(8)})
 
@@ -70,7 +73,7 @@ class Soc(wiring.Component):
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.queue = queue = StreamFifo(byte_layout, depth=self.QUEUE)
         m.submodules.link = link = Link(size=size, silence=self.silence)
-        m.submodules.accelerator = accelerator = Accelerator(g)
+        m.submodules.accelerator = accelerator = self._accelerator
         m.submodules.front = front = AxiFront(address_bits=g.address_bits, data_bytes=g.dma_bytes,
                                               size=size, outstanding=g.outstanding)
         m.submodules.memory = memory = Sdram(self.CHIP, clock_mhz=self.clock_mhz)

@@ -106,4 +106,3 @@ class Top(Elaboratable):
         m.domains.sdram = ClockDomain(reset_less=True)
         m.d.comb += [ClockSignal().eq(clock), ClockSignal("sdram").eq(later)]
         m.submodules.reset = ResetSynchronizer(~locked)
-        platform.add_clock_constraint(clock, self.clock_mhz * 1e6)

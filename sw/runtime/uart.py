@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from ..outcome import DeviceError
 from ..rtl.link import IDENTITY, WORDS, Space, Status
 from .frames import Answer, FrameError, Request
 from .transport import Transport
@@ -40,10 +41,9 @@ class Uart(Transport):
     ------
     ModuleNotFoundError
         If pyserial is not installed.
-    OSError
-        If there is no such port, or another program has it.
-    RuntimeError
-        If there is no link at its other end; so do all methods if it does not answer any more.
+    DeviceError
+        If there is no such port, another program has it, or there is no link at its other end. All
+        methods raise it if the link does not answer any more.
     """
 
     base = 0
@@ -54,13 +54,17 @@ class Uart(Transport):
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("A board at a serial port needs pyserial, which the extra "
                                       "boards installs: pip install 'heddle[boards]'") from error
-        self._serial = serial.Serial(port, baud, timeout=patience, exclusive=True)
+        try:
+            self._serial = serial.Serial(port, baud, timeout=patience, exclusive=True)
+        except serial.SerialException as error:
+            raise DeviceError(f"The serial port {port} must be there and free, and it is not: "
+                              f"{error}") from error
         self._tag = 0
         try:
             found = self._word(Request(Space.LINK, 0, 1))
             if found != IDENTITY:
-                raise RuntimeError(f"The link at {port} must be of version {IDENTITY:#010x}, and "
-                                   f"it is of {found:#010x}: load the bitstream of this version")
+                raise DeviceError(f"The link at {port} must be of version {IDENTITY:#010x}, and "
+                                  f"it is of {found:#010x}: load the bitstream of this version")
             self.size = self._word(Request(Space.LINK, 4, 1))
         except BaseException:
             self.close()
@@ -115,8 +119,8 @@ class Uart(Transport):
             except FrameError as error:
                 failures = 0 if len(answers) > done else failures + 1
                 if failures > _RETRIES:
-                    raise RuntimeError(f"The link at {self._serial.port} must answer, and it has "
-                                       f"not in {_RETRIES + 1} attempts. {error}") from error
+                    raise DeviceError(f"The link at {self._serial.port} must answer, and it has "
+                                      f"not in {_RETRIES + 1} attempts. {error}") from error
                 self._settle()
         return [answers[n] for n in range(len(requests))]
 
@@ -139,8 +143,8 @@ class Uart(Transport):
             n = under_way.pop(answer.tag)
             request = requests[n]
             if answer.status == Status.REFUSED:
-                raise RuntimeError(f"The link must accept {request.words} words of "
-                                   f"{request.space.name} at {request.address:#x}, and it refuses")
+                raise DeviceError(f"The link must accept {request.words} words of "
+                                  f"{request.space.name} at {request.address:#x}, and it refuses")
             if len(answer.data) != (0 if request.data is not None else 4 * request.words):
                 raise FrameError(f"The answer must have the words of its request, not "
                                  f"{len(answer.data)} bytes")
