@@ -1,4 +1,4 @@
-"""The files that a board's flow or another tool takes over: Verilog, sizes, registers."""
+"""The files that a board's flow or another tool takes over: Verilog, and all that describes it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 from ..rtl.accelerator import Accelerator
-from ..rtl.export import verilog
+from ..rtl.export import verilog_parts
 from ..rtl.geometry import Geometry
-from .registers import header
+from ..sim.verilator import DSP48E2
+from .description import describe
+from .fusesoc import core
+from .lint import waivers
+from .registers import document, header
 
 __all__ = ["export"]
 
@@ -16,11 +20,26 @@ __all__ = ["export"]
 def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic") -> list[Path]:
     """Write an accelerator into a folder, which is made if need be, and return the files.
 
-    ``heddle_NAME.v`` has the top module ``heddle_NAME`` with clock ``aclk``, reset ``aresetn``
-    (active low), ``interrupt``, the registers as the AXI4-Lite subordinate ``s_axi``, and the AXI4
-    managers ``m_axi_0`` and so on. ``heddle_NAME.json`` has the sizes and the fingerprint that the
-    register ``GEOMETRY`` shows, ``heddle_NAME.h`` the registers for C. ``NAME`` is that of the
-    geometry, with ``_`` in place of ``-``.
+    ``NAME`` in their names is that of the geometry, with ``_`` in place of ``-``.
+
+    ``heddle_NAME.v``
+        The top module ``heddle_NAME`` and those below it: clock ``aclk``, reset ``aresetn`` (active
+        low), ``interrupt``, the registers as the AXI4-Lite subordinate ``s_axi``, and the AXI4
+        managers ``m_axi_0`` and so on.
+    ``heddle_ram.v``
+        The memory macros, for other tools to replace.
+    ``heddle_NAME.json``
+        Ports, interfaces, sizes, memories and registers; see :func:`~.description.describe`.
+    ``heddle_NAME.h``
+        The registers for C.
+    ``heddle_NAME.md``
+        The registers for people.
+    ``heddle_NAME.core``
+        The FuseSoC core.
+    ``heddle_NAME.vlt``
+        Which of Verilator's warnings do not matter, and why.
+    ``dsp48e2.v``
+        For technology ``xilinx``: a model of the primitive, for simulators without the vendor's.
 
     Parameters
     ----------
@@ -36,16 +55,24 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     """
     folder = Path(folder)
     name = "heddle_" + geometry.name.replace("-", "_")
-    files = {
-        f"{name}.v": verilog(Accelerator(geometry), name, technology, axi_clock=True),
-        f"{name}.json": json.dumps({
-            "geometry": geometry.as_dict(),
-            "fingerprint": geometry.fingerprint,
-            "technology": technology,
-        }, indent=2) + "\n",
-        f"{name}.h": header(geometry),
+    accelerator = Accelerator(geometry)
+    text, macros = verilog_parts(accelerator, name, technology, axi_clock=True)
+    models = DSP48E2.name if technology == "xilinx" else None
+    about = {
+        f"{name}.v": "the accelerator",
+        "heddle_ram.v": "the memory macros, which an ASIC flow replaces by its own",
+        f"{name}.json": "this description",
+        f"{name}.h": "the registers, for C",
+        f"{name}.md": "the registers, for people",
+        f"{name}.core": "the FuseSoC core",
+        f"{name}.vlt": "which of Verilator's warnings do not matter, and why",
+        **({models: "a model of the primitive DSP48E2, for simulation"} if models else {}),
     }
+    description = describe(accelerator, name, technology, text, about)
+    texts = [text, "\n".join(macros.values()), json.dumps(description, indent=2) + "\n",
+             header(geometry), document(), core(geometry, name, technology, models),
+             waivers(f"{name}.v", models), *([DSP48E2.read_text()] if models else [])]
     folder.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        (folder / file).write_text(text)
-    return [folder / file for file in files]
+    for file, content in zip(about, texts, strict=True):
+        (folder / file).write_text(content)
+    return [folder / file for file in about]

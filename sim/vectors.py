@@ -13,12 +13,9 @@ from amaranth.sim import Simulator
 
 from ..rtl.export import verilog
 from ..rtl.target import flat_ports
-from .verilator import build_program
+from .verilator import DSP48E2, build_program
 
 __all__ = ["DSP48E2", "play_vectors"]
-
-DSP48E2 = Path(__file__).with_name("dsp48e2.v")
-"""Functional model of the primitive, which designs for technology ``xilinx`` need."""
 
 _DRIVER = Path(__file__).with_name("vectors.cpp")
 

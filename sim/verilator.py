@@ -16,7 +16,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["build_bench", "build_program", "cache_directory", "cached", "digest"]
+__all__ = ["DSP48E2", "build_bench", "build_program", "cache_directory", "cached", "digest",
+           "verilator_environment"]
+
+DSP48E2 = Path(__file__).with_name("dsp48e2.v")
+"""Functional model of the primitive, which designs for technology ``xilinx`` need."""
 
 _WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
 # The slow files hold constructors, which run once but take minutes to optimise.
@@ -69,7 +73,8 @@ def build_program(verilog: str, top: str, sources: Iterable[Path], *, trace: boo
     top
         Name of its top module; in C++ the class ``Vtop``.
     sources
-        C++ files, one of which has ``main``, and further Verilog files.
+        C++ files, one of which has ``main``, the headers that they include from beside them, and
+        further Verilog files.
     trace
         Whether the program can write waveforms (VCD).
 
@@ -116,7 +121,8 @@ def _build(verilog: str, top: str, sources: list[Path], options: list[str],
         if fresh is not None:
             (fresh / f"{top}.v").write_text(verilog)
             (fresh / f"{top}.vlt").write_text(control)
-            files = [f"{top}.v", *([f"{top}.vlt"] if control else []), *map(str, sources)]
+            files = [f"{top}.v", *([f"{top}.vlt"] if control else []),
+                     *(str(source) for source in sources if source.suffix != ".h")]
             _run([_root() / "bin" / "verilator", "--Mdir", ".", *options, *files], fresh)
             _run(["make", f"-j{os.cpu_count()}", "-f", "Vtop.mk", "CFG_CXXFLAGS_PCH_I=-include",
                   f"PYTHON3={sys.executable}", *_OPTIMISE], fresh)
@@ -146,8 +152,14 @@ def digest(*parts: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def verilator_environment() -> dict[str, str]:
+    """Return the environment in which the command ``verilator`` is the one of the package."""
+    return os.environ | {"VERILATOR_ROOT": str(_root()),
+                         "PATH": f"{_root() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
 def _run(command: list[str | Path], folder: Path) -> None:
-    environment = {**os.environ, "VERILATOR_ROOT": str(_root())}
+    environment = verilator_environment()
     # Options of a make that runs this must not reach the make of the model.
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
         environment.pop(name, None)

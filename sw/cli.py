@@ -31,8 +31,8 @@ _console = Console()
 
 _geometry = click.option("--geometry", type=click.Choice(list(PRESETS)), default="zcu102",
                          show_default=True, help="Sizes of the accelerator.")
-_device = click.option("--device", type=click.Choice(["rtl", "golden"]), default="rtl",
-                       show_default=True, help="The RTL in Verilator, or the NumPy model.")
+_DEVICES = "rtl: the RTL in Verilator; golden: the NumPy model; uio or pynq:FILE.bit: a board."
+_device = click.option("--device", metavar="NAME", default="rtl", show_default=True, help=_DEVICES)
 _json = click.option("--json", "file", type=_FILE, help="File for the report.")
 _seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
                      help="Of the random data.")
@@ -90,7 +90,7 @@ def embed(texts: tuple[str, ...], geometry: str, device: str, file: Path | None)
             f"{cycles:,} cycles of a program have run"))
     show(_console, texts, embeddings)
     reports: list[dict[str, Any]] = [result.report for result in embeddings.results]
-    if device == "rtl":
+    if device != "golden":
         _say(f"{sum(report['cycles'] for report in reports):,} cycles, "
              f"{sum(report['milliseconds'] for report in reports):.3f} ms at the assumed "
              f"{reports[0]['clock_mhz_assumed']} MHz; equal to the golden model in every bit")
@@ -263,8 +263,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (_json, click.option(
             "--first", type=click.IntRange(1),
             help="Only the first texts, chains, windows or images; by default all."), click.option(
-            "--device", type=click.Choice(["rtl", "golden"]), default="golden", show_default=True,
-            help="The RTL in Verilator, or the NumPy model."), _geometry):
+            "--device", metavar="NAME", default="golden", show_default=True,
+            help=_DEVICES), _geometry):
         command = option(command)
     return command
 
@@ -363,12 +363,36 @@ def trace(program: Path, output: Path) -> None:
 
 
 @main.command()
+@click.argument("bitstream", type=_FOUND)
+@click.option("--overlay", type=_FOUND, help="Device tree overlay (.dtbo) that goes with it.")
+def load(bitstream: Path, overlay: Path | None) -> None:
+    """Configure the FPGA of a Zynq UltraScale+ with a .bit.bin, on the board itself."""
+    from .runtime.fpga import load as configure
+
+    configure(bitstream, overlay)
+    _say(f"The FPGA is operating with {bitstream.name}")
+
+
+@main.command()
+@click.option("--device", metavar="NAME", default="uio", show_default=True,
+              help="The way to the board: uio, uio:NAME or pynq:FILE.bit.")
+@_json
+def probe(device: str, file: Path | None) -> None:
+    """Show what the registers of an accelerator on a board hold, and which geometry it has."""
+    from .runtime import open_transport
+    from .runtime import probe as look
+
+    with open_transport(device) as transport:
+        _report(look(transport), file)
+
+
+@main.command()
 @_geometry
 @click.option("--technology", type=click.Choice(["generic", "xilinx"]), default="generic",
               show_default=True, help="Plain RTL, or explicit UltraScale+ primitives.")
 @click.option("--output", type=_FOLDER, required=True, help="Folder for the files.")
 def verilog(geometry: str, technology: str, output: Path) -> None:
-    """Write the Verilog of a geometry, its sizes as JSON, and its registers for C."""
+    """Write the Verilog of a geometry, and what describes it to other tools."""
     from .boards.export import export
 
     with _console.status(f"Elaborating {geometry}"):

@@ -155,7 +155,7 @@ def _keep(embedder: Embedder, sequences: Sequence[Sequence[int]], program: Progr
                     f"Sentences embedded by MiniLM, cosine to floating point at least "
                     f"{embeddings.cosines.min():.4f}")
     _draw_head(head, embedder, sequences)
-    if result.run.counters.cycles is not None:
+    if len(result.run.samples):
         files.append(folder / "occupancy.png")
         occupancy.draw(files[-1], [(program.name, result.run)],
                        f"MiniLM on {program.geometry.name}: utilisation "

@@ -1,4 +1,4 @@
-"""The devices on which a program runs: the golden model, and the RTL in simulation.
+"""The devices on which a program runs: the golden model, the RTL in simulation, and boards.
 
 The same image with the same program bytes runs on each and becomes the same image.
 """
@@ -102,24 +102,27 @@ class Rtl(Device):
         Cycles after which a run is given up; by default far more than any program should take.
     window : :class:`int`
         Cycles between samples of the counters.
+    technology : str
+        ``"generic"``, or ``"xilinx"``: with models of the primitives of a UltraScale+ FPGA.
     """
 
     name = "rtl"
 
     def __init__(self, geometry: Geometry, *, latency: int = 100, bandwidth: int | None = None,
-                 limit: int | None = None, window: int = 256) -> None:
+                 limit: int | None = None, window: int = 256, technology: str = "generic") -> None:
         super().__init__(geometry)
         self.latency = latency
         self.bandwidth = geometry.bandwidth_assumed if bandwidth is None else bandwidth
         self.limit = limit
         self.window = window
+        self.technology = technology
 
     def _run(self, program: Program, image: NDArray[np.uint8],
              progress: Callable[[int], None] | None) -> Run:
         from .sim.simulator import Simulator
 
         limit = self.limit or self._patience(program)
-        run = Simulator(self.geometry).run(
+        run = Simulator(self.geometry, technology=self.technology).run(
             image, program=program.offset, length=len(program.instructions), limit=limit,
             latency=self.latency, bandwidth=self.bandwidth, window=self.window, progress=progress)
         if not run.finished:
@@ -150,19 +153,29 @@ class Rtl(Device):
 
 
 DEVICES: dict[str, Callable[[Geometry], Device]] = {"golden": Golden, "rtl": Rtl}
-"""The devices by name."""
+"""The devices by name, boards apart."""
 
 
 def open_device(device: str | Device, geometry: Geometry) -> Device:
     """Return the device itself, or the one of that name for a geometry.
 
+    A board goes by the name of the way to it, such as ``uio`` or ``pynq:FILE.bit``; see
+    :data:`heddle.runtime.TRANSPORTS`.
+
     Raises
     ------
+    DeviceError
+        If the board is not there, or has another geometry.
     ValueError
         If no device has that name.
     """
     if isinstance(device, Device):
         return device
-    if device not in DEVICES:
-        raise ValueError(f"Device must be one of {', '.join(DEVICES)}, not {device!r}")
-    return DEVICES[device](geometry)
+    if device in DEVICES:
+        return DEVICES[device](geometry)
+    from .runtime import TRANSPORTS, Board, open_transport
+
+    if device.partition(":")[0] not in TRANSPORTS:
+        raise ValueError(f"Device must be one of {', '.join([*DEVICES, *TRANSPORTS])}, "
+                         f"not {device!r}")
+    return Board(geometry, open_transport(device))

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ..device import Device, Run
 from ..outcome import Counters, DeviceError, check, standing
 from ..program import Program
-from ..rtl.geometry import Geometry
+from ..rtl.geometry import PRESETS, Geometry
 from ..rtl.registers import IDENTITY, OFFSETS, mask
 from .transport import Transport
 
-__all__ = ["ALIGNMENT", "Board"]
+__all__ = ["ALIGNMENT", "Board", "probe"]
 
 ALIGNMENT = 4096
 """Bytes of which the start of an image is a multiple."""
@@ -52,15 +52,15 @@ class Board(Device):
         super().__init__(geometry)
         self.transport = transport
         self.timeout = timeout
-        self._identify()
+        try:
+            self._identify()
+        except BaseException:
+            transport.close()
+            raise
 
     def close(self) -> None:
         """Close the transport."""
         self.transport.close()
-
-    def registers(self) -> dict[str, int]:
-        """Return the value of each register, by name."""
-        return {name: self.transport.read(offset) for name, offset in OFFSETS.items()}
 
     def _read(self, name: str) -> int:
         return self.transport.read(OFFSETS[name])
@@ -70,11 +70,7 @@ class Board(Device):
 
     def _identify(self) -> None:
         """Check that the accelerator is there and has the geometry."""
-        found = self._read("ID")
-        if found != IDENTITY:
-            raise DeviceError(f"The register ID must hold {IDENTITY:#010x}, and it holds "
-                              f"{found:#010x}: there is no Heddle accelerator, or not at this "
-                              "address; load its bitstream first")
+        _find(self.transport)
         found, wanted = self._read("GEOMETRY"), self.geometry.fingerprint
         if found != wanted:
             raise DeviceError(f"The accelerator must be of geometry {self.geometry.name} "
@@ -101,7 +97,7 @@ class Board(Device):
         except BaseException:
             self._stop("this run")  # nothing may write to memory that is about to be used again
             raise
-        registers = self.registers()
+        registers = _registers(self.transport)
         check(program, registers, base)
         return Run(self.transport.download(base, image.size), Counters.of(registers))
 
@@ -122,7 +118,7 @@ class Board(Device):
                 if time.monotonic() >= end:
                     raise DeviceError(
                         f"The run must end within {self.timeout:g} s, and it has not: "
-                        f"{standing(program, self.registers())}") from None
+                        f"{standing(program, _registers(self.transport))}") from None
                 if progress:
                     progress(self._read("CYCLES"))
 
@@ -137,3 +133,34 @@ class Board(Device):
                 raise DeviceError(f"CONTROL.reset must end {what} within a second, and it has "
                                   "not, so a burst has no answer: load the bitstream again")
             time.sleep(0.001)
+
+
+def probe(transport: Transport) -> dict[str, str | int]:
+    """Return what there is at the other end: geometry, memory, and each register in hexadecimal.
+
+    Raises
+    ------
+    DeviceError
+        If there is no accelerator.
+    """
+    _find(transport)
+    registers = _registers(transport)
+    names = [name for name, geometry in PRESETS.items()
+             if geometry.fingerprint == registers["GEOMETRY"]]
+    return {"geometry": names[0] if names else "none of the presets",
+            "memory": f"{transport.size:,} bytes at {transport.base:#x}",
+            **{name: f"{value:#010x}" for name, value in registers.items()}}
+
+
+def _registers(transport: Transport) -> dict[str, int]:
+    """Return the value of each register, by name."""
+    return {name: transport.read(offset) for name, offset in OFFSETS.items()}
+
+
+def _find(transport: Transport) -> None:
+    """Check that there is an accelerator."""
+    found = transport.read(OFFSETS["ID"])
+    if found != IDENTITY:
+        raise DeviceError(f"The register ID must hold {IDENTITY:#010x}, and it holds {found:#010x}:"
+                          " there is no Heddle accelerator, or not at this address; load its "
+                          "bitstream first")

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from heddle.rtl.axi import Axi4, Axi4Lite
 from heddle.rtl.geometry import PRESETS
-from heddle.rtl.registers import ADDRESS_BITS, Registers
+from heddle.rtl.registers import ADDRESS_BITS, OFFSETS, Registers
 from heddle.sim.simulator import SAMPLED, Simulator
 
 TINY = PRESETS["tiny"]
@@ -135,6 +135,23 @@ def test_progress(simulator, image):
     assert run.cycles >= 2_000_000
     assert seen == sorted(seen)
     assert run.seconds < 0.5 or seen
+
+
+def test_serve(simulator, image):
+    """A host that does what :meth:`Simulator.run` does finds the same."""
+    session = simulator.serve(size=image.size, base=BASE)
+    session.put(0, image)
+    for name, value in {"BASE_LO": BASE, "PROGRAM": 64, "LENGTH": 20, "CONTROL": 3}.items():
+        session.write(OFFSETS[name], value)
+    assert not session.run(10)
+    assert session.run(100_000)
+    run = simulator.run(image, program=64, length=20, limit=100_000, base=BASE)
+    np.testing.assert_array_equal(session.get(0, image.size), run.image)
+    np.testing.assert_array_equal(session.get(60, 8), run.image[60:68])
+    assert session.read(OFFSETS["ARRAY_BUSY"]) == run.registers["ARRAY_BUSY"]
+    with pytest.raises(RuntimeError, match="must answer 'get 1020 8', and it has ended: Beyond"):
+        session.get(1020, 8)
+    session.close()
 
 
 def test_trace(simulator, image, tmp_path):
