@@ -15,8 +15,8 @@ byte_layout = data.StructLayout({"value": 8, "broken": 1})
 
 def _check(divisor: int) -> None:
     if divisor < 4:
-        raise ValueError(f"Divisor must be at least 4 cycles a bit, not {divisor}: a bit is sampled "
-                         "in its middle")
+        raise ValueError(f"Divisor must be at least 4 cycles a bit, not {divisor}: a bit is "
+                         "sampled in its middle")
 
 
 class UartReceiver(wiring.Component):

@@ -46,8 +46,8 @@ class AxiFront(wiring.Component):
     """An AXI4 subordinate, and a second way in, before one memory of words.
 
     The bursts of the manager are those of this project: INCR, full beats, aligned, in order. Reads,
-    writes and the host take turns, burst by burst, a word each cycle if the memory takes it. A burst
-    that does not begin within the memory is answered with DECERR and changes nothing.
+    writes and the host take turns, burst by burst, a word each cycle if the memory takes it. A
+    burst that does not begin within the memory is answered with DECERR and changes nothing.
 
     Parameters
     ----------

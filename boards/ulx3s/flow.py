@@ -10,7 +10,6 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
 
 from ...rtl.export import rtlil
 from ...rtl.geometry import Geometry

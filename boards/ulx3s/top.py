@@ -18,7 +18,7 @@ _VCO_MHZ = 600
 """Between 400 and 800 MHz, as the PLL of an ECP5 wants it."""
 
 CLOCKS_MHZ = (40, 50, 60, 100)
-"""The clocks that :class:`Top` can make: parts of that of the PLL, and multiples of the baud rate."""
+"""The clocks that :class:`Top` can make: they divide the PLL's, and are multiples of 2 MHz."""
 
 
 class Top(Elaboratable):

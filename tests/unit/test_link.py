@@ -55,7 +55,7 @@ class _Host:
         ctx.set(port.valid, 0)
 
     async def take(self, count):
-        """Return the next bytes; fewer if none comes for longer than the link needs for anything."""
+        """Return the next bytes; fewer if none comes for longer than the link ever needs."""
         ctx, port = self.ctx, self.link.o
         found, quiet = bytearray(), 0
         ctx.set(port.ready, 1)

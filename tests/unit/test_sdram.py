@@ -2,6 +2,7 @@
 """The SDRAM controller against a chip that checks its data sheet, and that chip itself."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from amaranth import *
@@ -111,7 +112,7 @@ def test_an_open_row_gives_a_word_every_other_cycle():
                 cycles.append(cycle)
 
     _simulate(dut, ask, take)
-    assert {after - before for before, after in zip(cycles, cycles[1:])} == {2}
+    assert {after - before for before, after in pairwise(cycles)} == {2}
 
 
 def test_rows_are_refreshed_whether_or_not_there_is_traffic():

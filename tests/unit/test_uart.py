@@ -2,6 +2,7 @@
 """The serial port, bit by bit."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from amaranth import *
@@ -81,7 +82,7 @@ def test_bytes_pass_without_a_pause(divisor):
         assert await _listen(ctx, dut.receiver, len(values)) == [(value, 0) for value in values]
 
     _simulate(dut, talk, check)
-    assert {after - before for before, after in zip(cycles, cycles[1:])} == {10 * divisor + 1}
+    assert {after - before for before, after in pairwise(cycles)} == {10 * divisor + 1}
 
 
 @pytest.mark.parametrize("percent", [-4, 4])
