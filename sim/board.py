@@ -12,9 +12,9 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..boards.ulx3s.soc import Soc
 from ..rtl.export import verilog
 from ..rtl.geometry import Geometry
+from ..rtl.soc import Soc
 from .sdram import SimulatedSdram
 from .storage import STORAGE_SOURCES
 from .verilator import build_program

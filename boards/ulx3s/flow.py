@@ -13,9 +13,9 @@ from pathlib import Path
 
 from ...rtl.export import rtlil
 from ...rtl.geometry import Geometry
+from ...rtl.soc import Soc
 from ..board import Board
 from ..summary import Summary
-from .soc import Soc
 from .top import Top
 
 __all__ = ["BAUD", "Ulx3s"]

@@ -8,8 +8,8 @@ from amaranth import *
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
+from ...rtl.soc import Soc
 from ...rtl.target import flat_ports
-from .soc import Soc
 
 __all__ = ["CLOCKS_MHZ", "Top"]
 
@@ -26,7 +26,7 @@ class Top(Elaboratable):
 
     Parameters
     ----------
-    soc : :class:`~heddle.boards.ulx3s.soc.Soc`
+    soc : :class:`~heddle.rtl.soc.Soc`
         For its ports.
     name : :class:`str`
         The module.

@@ -11,10 +11,10 @@ from amaranth.lib.wiring import In, Out
 from heddle.boards.bitstream import BOARDS, bitstream
 from heddle.boards.summary import Summary
 from heddle.boards.ulx3s.flow import Ulx3s
-from heddle.boards.ulx3s.soc import Soc
 from heddle.rtl.axi import Axi4, Axi4Lite
 from heddle.rtl.geometry import PRESETS
 from heddle.rtl.registers import ADDRESS_BITS, Registers
+from heddle.rtl.soc import Soc
 
 GEOMETRY = PRESETS["ulx3s"]
 

@@ -109,7 +109,7 @@ def test_requests_are_sent_ahead_of_their_answers(line):
 
 def test_a_dead_link_is_given_up(line):
     transport, _ = line(repeat("lost"))
-    with pytest.raises(DeviceError, match="The link at line must answer, and it has not in 6 "
+    with pytest.raises(DeviceError, match=r"The link at line must answer, and it has not in 6 "
                                           "attempts. An answer must begin with 0x44"):
         transport.read(0)
 

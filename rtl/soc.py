@@ -1,4 +1,4 @@
-"""The system on the ULX3S: accelerator, memory, and the link to a host."""
+"""A system for small boards: accelerator, SDRAM, and a link to a host over a serial port."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...rtl.accelerator import Accelerator
-from ...rtl.fifo import StreamFifo
-from ...rtl.geometry import Geometry
-from ...rtl.link import Link
-from ...rtl.sdram import Sdram, SdramChip, SdramPins
-from ...rtl.uart import UartReceiver, UartTransmitter, byte_layout
-from ...rtl.word_port import AxiFront
+from .accelerator import Accelerator
+from .fifo import StreamFifo
+from .geometry import Geometry
+from .link import Link
+from .sdram import Sdram, SdramChip, SdramPins
+from .uart import UartReceiver, UartTransmitter, byte_layout
+from .word_port import AxiFront
 
 __all__ = ["Soc"]
 
@@ -37,7 +37,7 @@ class Soc(wiring.Component):
     rx, tx
         The serial port, as seen from here.
     sdram : :py:`Out(SdramPins(Soc.CHIP))`
-        As :class:`~heddle.rtl.sdram.Sdram` wants its pins.
+        Its pins, with registers between as :class:`~heddle.rtl.sdram.Sdram` says.
     leds : :py:`Out(8)`
         From bit 0: the interrupt, bytes come in, bytes go out.
 
@@ -56,7 +56,7 @@ class Soc(wiring.Component):
     def __init__(self, geometry: Geometry, *, clock_mhz: float, divisor: int, silence: int,
                  accelerator: wiring.Component | None = None) -> None:
         if (geometry.dma_ports, geometry.dma_bytes) != (1, 4):
-            raise ValueError("A geometry for the ULX3S must have one AXI4 port of 4 bytes, and "
+            raise ValueError("A geometry beside SDRAM must have one AXI4 port of 4 bytes, and "
                              f"{geometry.name} has {geometry.dma_ports} of {geometry.dma_bytes}")
         self.geometry = geometry
         self.divisor = divisor
