@@ -1,4 +1,4 @@
-"""The frames of the link, as :mod:`heddle.rtl.link` describes them."""
+"""The frames of the link, as :mod:`heddle.rtl.frames` describes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..rtl.link import ANSWER, REQUEST, WORDS, Space, Status
+from ..rtl.frames import ANSWER, REQUEST, WORDS, Space, Status
 
 __all__ = ["Answer", "FrameError", "Request"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..outcome import DeviceError
-from ..rtl.link import IDENTITY, WORDS, Space, Status
+from ..rtl.frames import IDENTITY, WORDS, Space, Status
 from .frames import Answer, FrameError, Request
 from .transport import Transport
 

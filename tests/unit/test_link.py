@@ -8,7 +8,8 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from heddle.rtl.link import IDENTITY, WORDS, Link, Space, Status
+from heddle.rtl.frames import IDENTITY, WORDS, Space, Status
+from heddle.rtl.link import Link
 from heddle.rtl.registers import OFFSETS, Registers
 from heddle.runtime.frames import Answer, FrameError, Request
 from heddle.sim.word_memory import WordMemory

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heddle.outcome import DeviceError
-from heddle.rtl.link import IDENTITY, Space, Status
+from heddle.rtl.frames import IDENTITY, Space, Status
 from heddle.runtime import open_transport, uart
 from heddle.runtime.uart import Uart
 
