@@ -23,7 +23,7 @@ def simulated():
 
 @pytest.fixture
 def uart(simulated):
-    with Uart(simulated.port) as uart:
+    with Uart(simulated.port, patience=60) as uart:  # of a simulation, which may be slow
         yield uart
 
 
