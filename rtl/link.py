@@ -141,13 +141,14 @@ class Link(wiring.Component):
     def _check(self, m: Module) -> None:
         """Decide whether a request is carried out."""
         header = self._header
-        end = Signal(33)
+        end, sound = Signal(33), Signal()
         limits = {Space.REGISTERS: 1 << ADDRESS_BITS, Space.MEMORY: self.size, Space.LINK: 8}
-        fits = Signal()
-        m.d.comb += [
+        m.d.sync += [  # known when the CRC is: that comes three cycles after the header, or later
             end.eq(header.address + (header.words << 2)),
-            fits.eq(Cat((header.space == space) & (end <= limit)
-                        for space, limit in limits.items()).any()),
+            sound.eq(Cat((header.space == space) & (end <= limit)
+                         for space, limit in limits.items()).any()
+                     & (header.address[:2] == 0) & (header.unused == 0)
+                     & ~(header.write & (header.space == Space.LINK))),
         ]
         previous = Signal(24)
         present = Cat(header.tag, self._received[16:])
@@ -155,8 +156,7 @@ class Link(wiring.Component):
             m.d.sync += self._status.eq(Status.OK)
             with m.If(~self._crc.match_detected):
                 m.next = "SILENCE"
-            with m.Elif(~fits | (header.address[:2] != 0) | (header.unused != 0)
-                        | (header.write & (header.space == Space.LINK))):
+            with m.Elif(~sound):
                 m.d.sync += self._status.eq(Status.REFUSED)
                 m.next = "ANSWER"
             with m.Else():
@@ -212,7 +212,7 @@ class Link(wiring.Component):
     def _answer(self, m: Module) -> None:
         """Send what came of a request."""
         header, left, crc = self._header, self._left, self._crc
-        head = Signal(40)
+        head, word = Signal(40), Signal(32)
         words = Signal()
         sent = self.o.valid & self.o.ready
         m.d.comb += words.eq((self._status == Status.OK) & ~header.write)
@@ -240,9 +240,11 @@ class Link(wiring.Component):
             with m.If(words):
                 m.next = "ANSWER_FETCH"
         with m.State("ANSWER_FETCH"):
-            m.d.sync += left.eq(3)
+            m.next = "ANSWER_FETCHED"
+        with m.State("ANSWER_FETCHED"):
+            m.d.sync += [left.eq(3), word.eq(self._fetch.data)]
             m.next = "ANSWER_WORD"
-        with part("ANSWER_WORD", self._fetch.data.word_select(~left[:2], 8), Const(1)):
+        with part("ANSWER_WORD", word.word_select(~left[:2], 8), Const(1)):
             m.d.sync += left.eq(1)
             m.next = "ANSWER_FETCH"
             self._next_word(m, "ANSWER_CRC")
