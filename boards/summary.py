@@ -30,10 +30,10 @@ class Summary:
     """The tool that placed and routed, with its version."""
     clock_mhz: float
     """The clock that the design is constrained to, and at which it runs on the board."""
-    clock_mhz_reached: float
-    """The fastest clock that the timing analysis admits."""
+    clock_mhz_reached: float | None
+    """The fastest clock that the timing analysis admits; ``None`` if it found no path."""
     slack_ns: Mapping[str, float]
-    """The worst slack of each kind of check that the tool has, ``setup`` among them."""
+    """The worst slack of each kind of check of which the tool found any, such as ``setup``."""
     resources: Mapping[str, Mapping[str, float]]
     """How much of each resource is ``used``, and how much is ``available``."""
     power_watt: float | None
@@ -58,8 +58,8 @@ class Summary:
         """
         file = folder / FILE
         if not file.is_file():
-            raise ValueError(f"{folder} must be a folder in which a bitstream was built, and it has "
-                             f"no {FILE}")
+            raise ValueError(f"{folder} must be a folder in which a bitstream was built, and it "
+                             f"has no {FILE}")
         try:
             values = json.loads(file.read_text())
         except ValueError as error:  # JSON or UTF-8
@@ -72,7 +72,11 @@ class Summary:
         for name, (kind, holds) in wanted.items():
             if not holds(values[name]):
                 raise ValueError(f"{name} in {file} must be {kind}, not {values[name]!r}")
-        return cls(**values | {name: tuple(values[name]) for name in ("problems", "files")})
+        slacks, problems = values["slack_ns"], values["problems"]
+        if not problems and ("setup" not in slacks or min(slacks.values()) < 0):
+            raise ValueError(f"{file} must have a problem, as its slack is {slacks}, and it has "
+                             "none")
+        return cls(**values | {"problems": tuple(problems), "files": tuple(values["files"])})
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Yield the lines of a table: what, and how much."""
@@ -80,7 +84,8 @@ class Summary:
         yield "geometry", f"{self.geometry} ({self.fingerprint:#010x})"
         yield "tool", self.tool
         yield "clock", f"{self.clock_mhz:.4g} MHz"
-        yield "clock by timing", f"{self.clock_mhz_reached:.4g} MHz"
+        reached = self.clock_mhz_reached
+        yield "clock by timing", "–" if reached is None else f"{reached:.4g} MHz"
         for check, slack in self.slack_ns.items():
             yield f"slack, {check.replace('_', ' ')}", f"{slack:+.3f} ns"
         for name, amount in self.resources.items():
@@ -104,7 +109,7 @@ def _texts(value: Any) -> bool:
 
 
 def _slacks(value: Any) -> bool:
-    return isinstance(value, dict) and "setup" in value and all(map(_number, value.values()))
+    return isinstance(value, dict) and all(map(_number, value.values()))
 
 
 def _resources(value: Any) -> bool:
@@ -118,9 +123,10 @@ _CHECKS = {
     **dict.fromkeys(("board", "part", "geometry", "tool"), ("a text", _text)),
     "fingerprint": ("an integer of 32 bits", lambda value: isinstance(value, int)
                     and not isinstance(value, bool) and 0 <= value < 1 << 32),
-    **dict.fromkeys(("clock_mhz", "clock_mhz_reached"),
-                    ("a positive number", lambda value: _number(value) and value > 0)),
-    "slack_ns": ("numbers by name, setup among them", _slacks),
+    "clock_mhz": ("a positive number", lambda value: _number(value) and value > 0),
+    "clock_mhz_reached": ("a positive number or null",
+                          lambda value: value is None or (_number(value) and value > 0)),
+    "slack_ns": ("numbers by name", _slacks),
     "resources": ("pairs of used and available by name", _resources),
     "power_watt": ("a number or null", lambda value: value is None or _number(value)),
     **dict.fromkeys(("problems", "files"), ("a list of texts", _texts)),

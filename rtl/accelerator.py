@@ -28,7 +28,7 @@ class Accelerator(wiring.Component):
 
     Members
     -------
-    s_axi : :py:`In(Axi4Lite(8))`
+    s_axi : :py:`In(Axi4Lite(ADDRESS_BITS))`
         Registers; see :mod:`heddle.rtl.registers`.
     m_axi : :py:`Out(Axi4(...)).array(geometry.dma_ports)`
         Memory.

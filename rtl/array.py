@@ -1,21 +1,30 @@
-"""The systolic array: operands walk from cell to cell, results drain down the columns."""
+"""The systolic array: operands walk from cell to cell, results leave down the columns."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Value, signed
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from .cell import Cell, drain_layout, scale_layout, tag_layout
+from .cell import Cell, scale_layout, tag_layout
+from .collector import Collector
 from .delay import delay
 from .target import place
 
-__all__ = ["Array", "Row"]
+__all__ = ["Array", "Row", "drain_layout"]
+
+
+def drain_layout(contexts: int) -> data.StructLayout:
+    """Command to drain a context, if ``valid``: its rows leave the array, two a cycle."""
+    return data.StructLayout({"valid": 1, "context": range(contexts)})
 
 
 class Row(wiring.Component):
-    """A row of cells. Weights, tags and drain commands walk along it.
+    """A row of cells. Weights, tags and the contexts to drain walk along it.
 
     Parameters
     ----------
@@ -28,7 +37,7 @@ class Row(wiring.Component):
     -------
     a, tag, drain : In
         As of the first cell.
-    b, scale, data, next_b, next_scale, next_data
+    b, scale, next_b, next_scale, data
         As of the cells, an array over these.
     """
 
@@ -37,12 +46,12 @@ class Row(wiring.Component):
         self.depth = depth
         self.contexts = contexts
         self.candidates = candidates
-        columns = {"b": 16 * depth * candidates, "scale": data.ArrayLayout(scale_layout, 2),
-                   "data": 64}
+        columns = {"b": 16 * depth * candidates, "scale": data.ArrayLayout(scale_layout, 2)}
         super().__init__({
             "a":     In(depth * (8 + exact_log2(candidates))),
             "tag":   In(tag_layout(contexts)),
-            "drain": In(drain_layout(contexts)),
+            "drain": In(range(contexts)),
+            "data":  Out(64).array(pairs),
         } | {name: In(shape).array(pairs) for name, shape in columns.items()}
           | {f"next_{name}": Out(shape).array(pairs) for name, shape in columns.items()})
 
@@ -64,10 +73,9 @@ class Row(wiring.Component):
                 cell.drain.eq(drain),
                 cell.b.eq(self.b[pair]),
                 cell.scale.eq(self.scale[pair]),
-                cell.data.eq(self.data[pair]),
                 self.next_b[pair].eq(cell.next_b),
                 self.next_scale[pair].eq(cell.next_scale),
-                self.next_data[pair].eq(cell.next_data),
+                self.data[pair].eq(cell.data),
             ]
             a, tag, drain = cell.next_a, cell.next_tag, cell.next_drain
         return m
@@ -171,23 +179,49 @@ class Array(wiring.Component):
         a = self._staggered(m, self.a, "a", self.rows, 1)
         b = self._staggered(m, self.b, "b", pairs, self.candidates)
         scale = self._staggered_scales(m, pairs)
-        tag, drain = delay(m, self.tag, self._tag_delay, name="tag"), self.drain
-        above, drained = [Const(0, 64)] * pairs, [Const(0, 64)] * pairs
+        tag = delay(m, self.tag, self._tag_delay, name="tag")
+        rows = []
         for i in range(self.rows):
             row = Row(pairs, self.depth, self.contexts, self.candidates)
             m.submodules[f"row_{i}"] = place(row, platform)
-            m.d.comb += [row.a.eq(a[i]), row.tag.eq(tag), row.drain.eq(drain)]
+            m.d.comb += [row.a.eq(a[i]), row.tag.eq(tag)]
             for pair in range(pairs):
-                m.d.comb += [row.b[pair].eq(b[pair]), row.scale[pair].eq(scale[pair]),
-                             row.data[pair].eq(above[pair])]
-            b, scale, above, drained = row.next_b, row.next_scale, drained, row.next_data
+                m.d.comb += [row.b[pair].eq(b[pair]), row.scale[pair].eq(scale[pair])]
+            b, scale = row.next_b, row.next_scale
             tag = delay(m, tag, name=f"tag_row_{i}")
-            if i % 2:
-                drain = delay(m, drain, 2, name=f"drain_row_{i}")
-        for o, totals in zip(self.o, (above, drained), strict=True):
+            rows.append(row)
+        self._drain(m, rows, platform)
+        return m
+
+    def _drain(self, m: Module, rows: list[Row], platform) -> None:
+        """Collect the even rows and the odd ones: stages of a few rows each, a cycle apart."""
+        pairs = self.lanes // 2
+        commands = [self.drain]
+        for n in range(self.rows - 2):
+            commands.append(delay(m, commands[-1], name=f"drain_{n}"))
+        row_pairs = range(self.rows // 2)
+        stages = [row_pairs[n:n + Collector.most] for n in row_pairs[::Collector.most]]
+        above = [[Const(0, 64)] * pairs] * 2
+        for stage, numbers in enumerate(stages):
+            # A row is read as many cycles before it leaves as it has stages to pass.
+            asked = [commands[self.drain_latency + n - len(stages) + stage] for n in numbers]
+            choice = reduce(or_, (Mux(command.valid, k, 0) for k, command in enumerate(asked, 1)))
+            for odd in range(2):
+                collector = Collector(pairs, len(numbers))
+                m.submodules[f"collector_{odd}_{stage}"] = place(collector, platform)
+                chosen = [rows[2 * n + odd] for n in numbers]
+                m.d.comb += [
+                    collector.choice.eq(choice),
+                    *(row.drain.eq(command.context)
+                      for row, command in zip(chosen, asked, strict=True)),
+                    *(collector.above[pair].eq(above[odd][pair]) for pair in range(pairs)),
+                    *(collector.data[k][pair].eq(row.data[pair])
+                      for k, row in enumerate(chosen) for pair in range(pairs)),
+                ]
+                above[odd] = collector.below
+        for o, totals in zip(self.o, above, strict=True):
             for pair in range(pairs):
                 m.d.comb += Cat(o[2 * pair], o[2 * pair + 1]).eq(totals[pair])
-        return m
 
     def _staggered(self, m: Module, value: Value, name: str, parts: int,
                    candidates: int) -> list[Value]:

@@ -10,7 +10,7 @@ from amaranth.utils import exact_log2
 from .delay import delay
 from .dsp48e2 import Cascade
 
-__all__ = ["NEUTRAL_SHIFT", "Cell", "drain_layout", "scale_layout", "tag_layout"]
+__all__ = ["NEUTRAL_SHIFT", "Cell", "scale_layout", "tag_layout"]
 
 NEUTRAL_SHIFT = 11
 """Shift of a :data:`scale_layout` that leaves the sums as they are."""
@@ -40,25 +40,20 @@ def tag_layout(contexts: int) -> data.StructLayout:
     })
 
 
-def drain_layout(contexts: int) -> data.StructLayout:
-    """Command to drain a context, if ``valid``: its rows leave the array, two a cycle."""
-    return data.StructLayout({"valid": 1, "context": range(contexts)})
-
-
 class Cell(wiring.Component):
     """A :class:`~heddle.rtl.dsp48e2.Cascade`, two accumulators and their contexts.
 
     Everything that enters leaves to a neighbour one cycle later: ``a``, ``tag`` and ``drain`` to
-    the next pair of lanes, ``b`` and ``scale`` to the next row, ``data`` to the next row but one.
+    the next pair of lanes, ``b`` and ``scale`` to the next row.
     The operands of product ``k`` of a step come ``k`` cycles after those of product 0, its scale
     :meth:`scale_delay` and its tag :meth:`tag_delay` cycles after them.
 
     With several candidates a slot has as many activations in each lane, and the weight comes with
     a selector, which chooses the one that it is multiplied by, in a stage before the cascade.
 
-    ``next_data`` is ``data`` of the cycle before, or after a drain command both lanes of the
-    context. A context holds the total of a step with ``last`` for commands and accumulating tags
-    that come at least :attr:`settle` cycles after the tag of this step.
+    ``data`` shows both lanes of the context that ``drain`` names in the same cycle. A context holds
+    the total of a step with ``last`` for ``drain`` and for accumulating tags that come at least
+    :attr:`settle` cycles after the tag of this step.
 
     Parameters
     ----------
@@ -78,11 +73,12 @@ class Cell(wiring.Component):
     scale : :py:`In(data.ArrayLayout(scale_layout, 2))`
         Scale of each lane.
     tag : :py:`In(tag_layout(contexts))`
-    drain : :py:`In(drain_layout(contexts))`
-    data : :py:`In(64)`
-        Drained totals of the rows above, 32 bits a lane.
-    next_a, next_b, next_scale, next_tag, next_drain, next_data : Out
+    drain : :py:`In(range(contexts))`
+        Context to show.
+    next_a, next_b, next_scale, next_tag, next_drain : Out
         The same for the neighbours.
+    data : :py:`Out(64)`
+        Totals of the context, 32 bits a lane.
     """
 
     settle = 3
@@ -97,11 +93,11 @@ class Cell(wiring.Component):
             "b":     16 * depth * candidates,
             "scale": data.ArrayLayout(scale_layout, 2),
             "tag":   tag_layout(contexts),
-            "drain": drain_layout(contexts),
-            "data":  64,
+            "drain": range(contexts),
         }
         super().__init__({name: In(shape) for name, shape in shapes.items()}
-                         | {f"next_{name}": Out(shape) for name, shape in shapes.items()})
+                         | {f"next_{name}": Out(shape) for name, shape in shapes.items()}
+                         | {"data": Out(64)})
 
     @property
     def module_name(self) -> str:
@@ -131,7 +127,8 @@ class Cell(wiring.Component):
         scale = delay(m, self.scale, name="scale")
         tag = delay(m, self.tag, name="tag")
         done = delay(m, tag, name="done")
-        totals = [self._total(m, lane, cascade.sums[lane], scale[lane], tag,
+        totals = [self._total(m, lane, cascade.sums[lane], scale[lane], tag.first,
+                              self.tag.accumulate,
                               fetched.data.word_select(lane, 32).as_signed()) for lane in range(2)]
         next_a, next_b = self._multiply(m, cascade)
         m.d.comb += [
@@ -139,14 +136,13 @@ class Cell(wiring.Component):
             stored.addr.eq(done.context),
             stored.data.eq(Cat(totals)),
             stored.en.eq(done.last),
-            drained.addr.eq(self.drain.context),
+            drained.addr.eq(self.drain),
             self.next_a.eq(next_a),
             self.next_b.eq(next_b),
             self.next_scale.eq(scale),
             self.next_tag.eq(tag),
             self.next_drain.eq(delay(m, self.drain, name="drain")),
-            self.next_data.eq(delay(m, Mux(self.drain.valid, drained.data, self.data),
-                                    name="data")),
+            self.data.eq(drained.data),
         ]
         return m
 
@@ -166,17 +162,23 @@ class Cell(wiring.Component):
         return delay(m, self.a, name="a"), delay(m, self.b, name="b")
 
     @staticmethod
-    def _total(m: Module, lane: int, products: Value, scale: data.View, tag: data.View,
-               context: Value) -> Value:
-        """Return the total of a lane; the tag comes two cycles after the sum of products."""
+    def _total(m: Module, lane: int, products: Value, scale: data.View, first: Value,
+               accumulate: Value, context: Value) -> Value:
+        """Return the total of a lane.
+
+        The context and ``accumulate`` come a cycle after the sum of products, ``first`` two.
+        """
         fine, coarse = scale.shift[:3], delay(m, scale.shift[3:], name=f"coarse_{lane}")
         shifted = delay(m, (products << 7) >> fine, name=f"shifted_{lane}")
         twice = (shifted << 5) >> (coarse << 3)
         whole = delay(m, twice[1:].as_signed(), name=f"whole_{lane}")
         half = delay(m, twice[0] & delay(m, scale.up, name=f"up_{lane}"), name=f"half_{lane}")
         raised = delay(m, scale["raise"], name=f"raised_{lane}")
-        base = delay(m, Mux(raised == 3, 0, context >> (raised << 3)), name=f"base_{lane}")
+        base = delay(m, Mux(accumulate & (raised != 3), context >> (raised << 3), 0),
+                     name=f"base_{lane}")
         total = Signal(signed(32), name=f"total_{lane}", reset_less=True)
-        start = Mux(tag.first, Mux(tag.accumulate, base, 0), total)
-        m.d.sync += total.eq(start + whole + half)  # one adder with a carry-in
+        # One adder with a carry-in. Its choice of operand fits the LUTs in front of the carries as
+        # it is the second one.
+        m.d.sync += total.eq((Cat(half, whole).as_signed()
+                              + Cat(half, Mux(first, base, total)).as_signed())[1:])
         return total

@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .cell import drain_layout
+from .array import drain_layout
 from .channels import ChannelBuffer, MaskBuffer, ParameterFetch
 from .delay import delay
 from .drain_control import DrainControl, Route, leaving_layout, softmax_layout

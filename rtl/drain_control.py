@@ -8,7 +8,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .cell import drain_layout
+from .array import drain_layout
 from .delay import delay
 from .fifo import StreamFifo
 

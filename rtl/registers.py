@@ -13,8 +13,8 @@ from .axi import Axi4Lite
 __all__ = ["ADDRESS_BITS", "IDENTITY", "OFFSETS", "REGISTERS", "Field", "Register", "Registers",
            "mask"]
 
-ADDRESS_BITS = 8
-"""Width of an AXI4-Lite address."""
+ADDRESS_BITS = 12
+"""Width of an AXI4-Lite address: a page, the least that Linux maps and that Vivado can place."""
 
 IDENTITY = 0x4845444C
 """What the register ``ID`` holds."""

@@ -27,7 +27,7 @@ class System(wiring.Component):
 
     Members
     -------
-    s_axi : :py:`In(Axi4Lite(8))`
+    s_axi : :py:`In(Axi4Lite(ADDRESS_BITS))`
         Registers of the accelerator.
     irq : :py:`Out(1)`
         The interrupt of the accelerator. Verilator gives ``interrupt`` another name in C++.

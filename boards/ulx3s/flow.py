@@ -19,7 +19,7 @@ from ...rtl.geometry import Geometry
 from ...rtl.soc import Soc
 from ..board import Board
 from ..summary import Summary
-from .top import Top
+from .top import CLOCKS_MHZ, Top
 
 __all__ = ["BAUD", "Ulx3s"]
 
@@ -60,8 +60,11 @@ class Ulx3s(Board):
         """See :meth:`Board.write`. ``build_heddle.sh`` runs the flow with tools on ``PATH``."""
         from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
+        if clock_mhz not in CLOCKS_MHZ:
+            raise ValueError(f"Clock of the ULX3S must be {', '.join(map(str, CLOCKS_MHZ))} MHz, "
+                             f"not {clock_mhz:g}: its PLL makes no others")
         soc = self.soc(geometry, clock_mhz)
-        top = Top(soc, _SOC, clock_mhz)
+        top = Top(soc, _SOC, round(clock_mhz))
         text, macros = rtlil(soc, _SOC)
         platform = ULX3S_85F_Platform()
         platform.add_file(f"{_SOC}.il", text.replace("attribute \\top 1\n", ""))

@@ -30,20 +30,12 @@ class Top(Elaboratable):
         For its ports.
     name : :class:`str`
         The module.
-    clock_mhz : :class:`float`
+    clock_mhz : :class:`int`
         One of :data:`CLOCKS_MHZ`.
-
-    Raises
-    ------
-    ValueError
-        If the clock is another one.
     """
 
-    def __init__(self, soc: Soc, name: str, clock_mhz: float) -> None:
-        if clock_mhz not in CLOCKS_MHZ:
-            raise ValueError(f"Clock of the ULX3S must be {', '.join(map(str, CLOCKS_MHZ))} MHz, "
-                             f"not {clock_mhz:g}: the PLL divides {_VCO_MHZ} MHz")
-        self.clock_mhz = round(clock_mhz)
+    def __init__(self, soc: Soc, name: str, clock_mhz: int) -> None:
+        self.clock_mhz = clock_mhz
         self._name = name
         self._ports = flat_ports(soc)
 

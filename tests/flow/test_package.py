@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"sw": "heddle", "rtl": "heddle/rtl", "sim": "heddle/sim", "boards": "heddle/boards"}
-SUFFIXES = {".py", ".cpp", ".h", ".v", ".sv", ".safetensors", ".fasta", ".json", ".txt"}
+SUFFIXES = {".py", ".cpp", ".h", ".v", ".sv", ".safetensors", ".fasta", ".json", ".txt",
+            ".tcl", ".xdc", ".dtso", ".md"}
 SOURCES = {folder: sorted(path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*")
                           if path.suffix in SUFFIXES and not path.match("*.egg-info/*"))
            for folder in FOLDERS}

@@ -9,6 +9,7 @@ import pytest
 
 from heddle.rtl.array import Array
 from heddle.rtl.cell import NEUTRAL_SHIFT
+from heddle.rtl.collector import Collector
 from heddle.rtl.export import verilog
 from heddle.sim.vectors import DSP48E2, play_vectors
 
@@ -148,3 +149,9 @@ def test_rows_must_be_even(rows):
 def test_lanes_must_be_even(lanes):
     with pytest.raises(ValueError, match=f"lanes must be an even number, not {lanes}: two lanes"):
         Array(4, lanes, 2, 4)
+
+
+@pytest.mark.parametrize("rows", [0, 4])
+def test_a_collector_takes_a_few_rows(rows):
+    with pytest.raises(ValueError, match=f"rows must be between 1 and 3, not {rows}"):
+        Collector(4, rows)

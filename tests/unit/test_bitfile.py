@@ -11,13 +11,15 @@ from heddle.boards import bitfile
 WORDS = (0xFFFFFFFF, 0x000000BB, 0x11220044, 0xAA995566, 0x20000000)  # as configuration data begins
 
 
-def bit(data, fields=(b"heddle;Version=2023.2", b"xczu9eg-ffvb1156-2-e", b"2026/11/26", b"03:00:00"),
-        size=None):
+FIELDS = (b"heddle;Version=2023.2", b"xczu9eg-ffvb1156-2-e", b"2026/11/26", b"03:00:00")
+
+
+def bit(data, fields=FIELDS):
     """Return a .bit as Vivado writes it, around configuration data."""
     header = b"".join(struct.pack(">cH", bytes([key]), len(text) + 1) + text + b"\0"
                       for key, text in zip(b"abcd", fields, strict=True))
     return (struct.pack(">H9sH", 9, bytes.fromhex("0ff00ff00ff00ff000"), 1) + header
-            + struct.pack(">cI", b"e", len(data) if size is None else size) + data)
+            + struct.pack(">cI", b"e", len(data)) + data)
 
 
 DATA = struct.pack(">5I", *WORDS)

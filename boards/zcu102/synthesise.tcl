@@ -1,0 +1,4 @@
+# Stage synthesise.
+
+reset_run synth_1
+complete_run synth_1
