@@ -136,14 +136,9 @@ class Sdram(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        chip, request = self.chip, self.port.request
-        self._held = held = Signal.like(request.p)
-        full, self._served = Signal(), Signal()
-        m.d.comb += request.ready.eq(~full)
-        m.d.sync += full.eq(Mux(full, ~self._served, request.valid))
-        with m.If(~full):
-            m.d.sync += held.eq(request.p)
-        where = data.View(address_layout(chip), held.address)
+        chip = self.chip
+        full = self._hold(m)
+        where = self._place(self._held)
         self._command = Signal(Command)
         self._address = Signal(chip.row_bits)
         m.d.sync += [self.pins.command.eq(self._command), self.pins.address.eq(self._address),
@@ -160,7 +155,6 @@ class Sdram(wiring.Component):
         m.d.sync += [refresh.eq(Mux(refresh == 0, interval, refresh - 1)),
                      due.eq(due | (refresh == 0))]
         refreshed = Signal(range(chip.refreshes + 1))
-        opened = Signal(1 << chip.bank_bits)
         with m.FSM():
             with m.State("POWER_UP"):
                 with m.If(rest == 0):
@@ -185,12 +179,36 @@ class Sdram(wiring.Component):
                 with m.If((rest == 0) & due):
                     with m.If(self._close == 0):
                         self._precharge(m, Const(1))
-                        m.d.sync += opened.eq(0)
+                        m.d.sync += [self._opened.eq(0), self._open.eq(0)]
                         m.next = "REFRESH"
                 with m.Elif((rest == 0) & full):
-                    self._serve(m, where, opened)
+                    self._serve(m, where)
         self._move(m)
         return m
+
+    def _place(self, request: data.View) -> data.View:
+        return data.View(address_layout(self.chip), request.address)
+
+    def _hold(self, m: Module) -> Signal:
+        """Take requests, and see beforehand whether their rows are open. Return if one is held."""
+        chip, request = self.chip, self.port.request
+        banks = 1 << chip.bank_bits
+        self._opened = Signal(banks)
+        self._rows = Array(Signal(chip.row_bits, name=f"row_{n}") for n in range(banks))
+        self._held, waiting = Signal.like(request.p), Signal.like(request.p)
+        full, waits, self._served = Signal(), Signal(), Signal()
+        self._open, self._hit = Signal(), Signal()  # a row of its bank, and its own row
+        where = self._place(waiting)
+        m.d.comb += request.ready.eq(~waits)
+        with m.If(~waits):
+            m.d.sync += [waiting.eq(request.p), waits.eq(request.valid)]
+        with m.Elif(~full):
+            m.d.sync += [self._held.eq(waiting), full.eq(1), waits.eq(0),
+                         self._open.eq(self._opened.bit_select(where.bank, 1)),
+                         self._hit.eq(self._rows[where.bank] == where.row)]
+        with m.If(self._served):
+            m.d.sync += full.eq(0)
+        return full
 
     def _issue(self, m: Module, command: Command, pause: int) -> None:
         """Issue a command, after which there is a pause of so many cycles, this one among them."""
@@ -201,20 +219,20 @@ class Sdram(wiring.Component):
         self._issue(m, Command.PRECHARGE, self._cycles(self.chip.rp))
         m.d.comb += self._address[10].eq(all_)
 
-    def _serve(self, m: Module, where: data.View, opened: Signal) -> None:
+    def _serve(self, m: Module, where: data.View) -> None:
         """Issue the next command for a request: the access itself if its row is open."""
         chip = self.chip
-        rows = Array(Signal(chip.row_bits, name=f"row_{n}") for n in range(1 << chip.bank_bits))
-        is_open = opened.bit_select(where.bank, 1)
-        with m.If(~is_open):
+        opened = self._opened.bit_select(where.bank, 1)
+        with m.If(~self._open):
             self._issue(m, Command.ACTIVATE, self._cycles(chip.rcd))
             m.d.comb += self._address.eq(where.row)
-            m.d.sync += [rows[where.bank].eq(where.row), is_open.eq(1), self._close.eq(
-                max(self._cycles(chip.ras), self._cycles(chip.rc) - self._cycles(chip.rp)) - 1)]
-        with m.Elif(rows[where.bank] != where.row):
+            m.d.sync += [self._rows[where.bank].eq(where.row), opened.eq(1), self._close.eq(
+                max(self._cycles(chip.ras), self._cycles(chip.rc) - self._cycles(chip.rp)) - 1),
+                self._open.eq(1), self._hit.eq(1)]
+        with m.Elif(~self._hit):
             with m.If(self._close == 0):
                 self._precharge(m, Const(0))
-                m.d.sync += is_open.eq(0)
+                m.d.sync += [opened.eq(0), self._open.eq(0)]
         with m.Elif(~self._held.write):
             self._issue(m, Command.READ, BURST)
             m.d.comb += [self._address.eq(where.column), self._served.eq(1)]
