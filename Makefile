@@ -15,7 +15,7 @@ STAMP  := $(VENV)/.installed
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sim verilog bitstream lint bench train clean
+.PHONY: help demo test sim verilog synth bitstream lint bench train clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,6 +48,10 @@ verilog: $(STAMP)  ## write the Verilog to build/verilog: GEOMETRY=zcu102 TECHNO
 bitstream: $(STAMP)  ## build what configures a board: BOARD=zcu102 GEOMETRY=name CLOCK_MHZ=number
 	$(VENV)/bin/heddle bitstream --board $(BOARD) --output build/$(BOARD) \
 	    $(if $(filter-out file,$(origin GEOMETRY)),--geometry $(GEOMETRY)) $(CLOCK_MHZ:%=--clock-mhz %)
+
+synth: $(STAMP)  ## count LUTs, FFs, DSPs, BRAMs and LUT levels with Yosys: GEOMETRY=zcu102
+	mkdir -p build
+	$(VENV)/bin/heddle synth --geometry $(GEOMETRY) --json build/synth-$(GEOMETRY).json
 
 # The type checker sees the four folders as one package only in an ordinary build.
 lint: $(STAMP)  ## check style and types

@@ -74,6 +74,7 @@ class Accelerator(wiring.Component):
         """Start the core, and bring it to rest when the run ends or must end."""
         error = Signal.like(core.error)
         left = Signal(range(self.CLEAR_CYCLES))
+        m.d.sync += core.stop.eq(0)
         m.d.comb += [
             registers.error_code.eq(error.code),
             registers.error_response.eq(error.response),
@@ -100,12 +101,12 @@ class Accelerator(wiring.Component):
                     m.d.comb += registers.status_done_set.eq(1)
                     m.next = "IDLE"
             with m.State("STOP"):
-                m.d.comb += core.stop.eq(1)
-                with m.If(core.quiet):
+                m.d.sync += core.stop.eq(1)
+                with m.If(core.stop & core.quiet):
                     m.next = "CLEAR"
             with m.State("CLEAR"):
-                m.d.comb += [core.stop.eq(1), clear.eq(1)]
-                m.d.sync += left.eq(left - 1)
+                m.d.comb += clear.eq(1)
+                m.d.sync += [core.stop.eq(1), left.eq(left - 1)]
                 with m.If(left == 0):
                     m.d.comb += [registers.status_done_set.eq(1),
                                  registers.status_error_set.eq(error.code != Error.NONE)]

@@ -104,7 +104,7 @@ class Attend(wiring.Component):
             self.blocked.eq(scores.blocked | outputs.blocked),
             self.starved.eq(outputs.starved & ~scores.o.valid),
             self.full.eq(outputs.full),
-            self.busy.eq(scores.busy | runs.level.any() | outputs.busy),
+            self.busy.eq(scores.busy | runs.any | outputs.busy),
             self.retired.eq(outputs.retired),
         ]
         return m

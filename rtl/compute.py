@@ -44,7 +44,8 @@ class Compute(wiring.Component):
     tokens : :py:`Out(TokenPort())`
         Only taken from.
     blocked : :py:`Out(32)`
-        Tokens for lack of which the array stands; 0 while segments are queued.
+        Tokens for lack of which the array stood in the cycle before; 0 while segments are queued.
+        What the array waits for is told a cycle late by the other members, too.
     block : :py:`Out(stream.Signature(block_layout(pool_bits)))`
         Blocks with lists, in the order of their segments.
     entries : :py:`In(stream.Signature(entry))`
@@ -108,11 +109,17 @@ class Compute(wiring.Component):
         wiring.connect(m, segmenter.block, wiring.flipped(self.block))
         wiring.connect(m, wiring.flipped(self.entries), issuer.entries)
         forward(m, self.issue.signature, issuer, self.issue)
-        self._deal(m, outputs.level.any())
+        self._deal(m, outputs.any)
         self._merge(m, others.i)
 
-        queued = outputs.level.any() | others.level.any() | issuer.step
-        blocked = Mux(queued, 0, segmenter.blocked | attend.blocked)
+        queued = outputs.any | others.any | issuer.step
+        starved = Signal()
+        m.d.sync += [
+            self.blocked.eq(Mux(queued, 0, segmenter.blocked | attend.blocked)),
+            starved.eq(attend.starved & ~queued),
+            self.wait_drain.eq(issuer.full | (attend.full & ~queued)),
+            self.wait_list.eq(issuer.unlisted),
+        ]
         m.d.comb += [
             attend.ready.eq(self.ready),
             attend.released.eq(issuer.done & issuer.segment.release),
@@ -120,10 +127,7 @@ class Compute(wiring.Component):
             self.tokens.take.eq(segmenter.tokens.take | attend.tokens.take),
             segmenter.tokens.available.eq(self.tokens.available),
             attend.tokens.available.eq(self.tokens.available),
-            self.blocked.eq(blocked),
-            self.wait_softmax.eq(attend.starved & ~queued & ~blocked.any()),
-            self.wait_drain.eq(issuer.full | (attend.full & ~queued)),
-            self.wait_list.eq(issuer.unlisted),
+            self.wait_softmax.eq(starved & ~self.blocked.any()),
             self.busy.eq(segmenter.busy | attend.busy | queued),
             self.retired.eq(segmenter.retired | attend.retired),
         ]
@@ -132,9 +136,12 @@ class Compute(wiring.Component):
     def _deal(self, m: Module, outputs: Value) -> None:
         """Hand each instruction to its walker once those of the other kind cannot be overtaken."""
         segmenter, attend = self._segmenter, self._attend
-        for opcode, engine, busy in ((Opcode.MATMUL, segmenter, attend.busy | outputs),
-                                     (Opcode.ATTEND, attend, segmenter.busy)):
-            turn = (self.i.p.header.opcode == opcode) & ~busy
+        for opcode, engine, other, busy in (
+                (Opcode.MATMUL, segmenter, attend, attend.busy | outputs),
+                (Opcode.ATTEND, attend, segmenter, segmenter.busy)):
+            idle = Signal(name=f"others_than_{opcode.name.lower()}_idle")
+            m.d.sync += idle.eq(~busy & ~(other.i.valid & other.i.ready))
+            turn = (self.i.p.header.opcode == opcode) & idle
             m.d.comb += [engine.i.valid.eq(self.i.valid & turn),
                          engine.i.payload.eq(self.i.payload)]
             with m.If(turn):

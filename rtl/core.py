@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from .array import Array as SystolicArray
 from .axi import Axi4
 from .cell import NEUTRAL_SHIFT, scale_layout
+from .choose import choose
 from .compute import Compute
 from .delay import delay
 from .dma import Load, Store
@@ -58,7 +59,7 @@ class Core(wiring.Component):
     stop : :py:`In(1)`
         Begin no further AXI burst.
     busy : :py:`Out(1)`
-        Some instruction is not yet completed.
+        Some instruction is not yet completed; two cycles after ``start`` at the earliest.
     quiet : :py:`Out(1)`
         No AXI transfer is under way.
     error : Out
@@ -98,7 +99,7 @@ class Core(wiring.Component):
         m = Module()
         self._place(m)
         self._connect_transfers(m)
-        self._connect_steps(m)
+        self._connect_steps(m, platform)
         self._connect_drain(m)
         self._connect_tokens(m)
         self._report(m)
@@ -132,7 +133,8 @@ class Core(wiring.Component):
             rows=g.rows, lanes=g.lanes, depth=g.depth, contexts=g.contexts,
             softmax_rows=g.softmax_rows, end_distance=Softmax.END_DISTANCE, pool_bits=g.pool_bits,
             array_latency=self._array.drain_latency,
-            settle=self._issue_latency + self._array.drain_distance,
+            # The drain gets a tile a cycle after its last step.
+            settle=self._issue_latency + self._array.drain_distance - 1,
             reuse=self._array.reuse_distance)
         transfer = {"ports": g.dma_ports, "address_bits": g.address_bits,
                     "pool_bits": g.pool_bits, "word_bytes": g.word_bytes,
@@ -174,7 +176,7 @@ class Core(wiring.Component):
             store.stop.eq(self.stop),
         ]
 
-    def _connect_steps(self, m: Module) -> None:
+    def _connect_steps(self, m: Module, platform) -> None:
         """Issued steps meet their operands at the array; B has two sources."""
         g, issue, array = self.geometry, self._compute.issue, self._array
         operand, pool, softmax = self._operand, self._scratchpad, self._softmax
@@ -208,7 +210,8 @@ class Core(wiring.Component):
             b, values = (part.word_select(k, 8 * g.lanes * g.candidates)
                          for part in (array.b, operand.read_data))
             m.d.comb += [b.eq(values),
-                         b[:8 * g.lanes].eq(Mux(probability, weight, values[:8 * g.lanes]))]
+                         b[:8 * g.lanes].eq(choose(m, platform, probability, weight,
+                                                   values[:8 * g.lanes], name=f"b_{k}"))]
         neutral = scale_layout.const({"shift": NEUTRAL_SHIFT})
         for scale, weight in zip(array.scale, softmax.scales, strict=True):
             m.d.comb += scale.eq(Mux(chosen[-1], weight, neutral))
@@ -232,13 +235,15 @@ class Core(wiring.Component):
         pool, softmax = self._scratchpad, self._softmax
         wiring.connect(m, drain.params, pool.params)
         wiring.connect(m, drain.pool, pool.drain)
+        m.d.sync += [
+            drain.tiles.valid.eq(issue.done & issue.segment.drain),
+            *(drain.tiles.p[name].eq(issue.segment[name])
+              for name in drain.tiles.p.shape().members),
+        ]
         m.d.comb += [
             array.drain.eq(drain.command),
             Cat(drain.i).eq(Cat(array.o)),
             issue.freed.eq(drain.freed),
-            drain.tiles.valid.eq(issue.done & issue.segment.drain),
-            *(drain.tiles.p[name].eq(issue.segment[name])
-              for name in drain.tiles.p.shape().members),
             softmax.start.eq(drain.softmax_start),
             softmax.tile.eq(drain.softmax_tile),
             softmax.mask.eq(drain.softmax_mask),
@@ -271,14 +276,18 @@ class Core(wiring.Component):
     def _report(self, m: Module) -> None:
         """Tell what the engines do, what the array waits for, and what went wrong first."""
         load, fill, compute, store = self._load, self._staging, self._compute, self._store
-        lacks = compute.blocked
+        lacks, fill_lacks = compute.blocked, Signal(TOKENS)
         for_fill = (lacks & _posted_by(Queue.FILL)).any()
         for_transfer = ((lacks & (_posted_by(Queue.LOAD) | _posted_by(Queue.STORE))).any()
-                        | (for_fill & (fill.blocked & _posted_by(Queue.LOAD)).any()))
+                        | (for_fill & (fill_lacks & _posted_by(Queue.LOAD)).any()))
         engines = (self._sequencer, load, fill, compute, self._drain, store)
+        under_way = Signal(len(engines) + 1)
+        m.d.sync += [
+            fill_lacks.eq(fill.blocked),
+            under_way.eq(Cat(*(engine.busy for engine in engines), self._held_gives.any)),
+        ]
         m.d.comb += [
-            self.busy.eq(Cat(engine.busy for engine in engines).any()
-                         | self._held_gives.level.any()),
+            self.busy.eq(under_way.any()),
             self.quiet.eq(load.idle & store.idle),
             self.step.eq(compute.issue.step),
             self.wait_drain.eq(compute.wait_drain),

@@ -21,8 +21,9 @@ class Dealer(wiring.Component):
     """Deals each burst to a port that is ready for one, and each end to all ports and the ledger.
 
     So a port that the memory serves slowly gets fewer bursts. The ports are asked in rotation, one
-    a cycle, and an output is valid only in the cycle of its transfer; therefore ``ready`` of an
-    output must not depend on its ``valid``.
+    a cycle, and one that was ready in a cycle is offered a burst in the next. An output is valid
+    only in the cycle of its transfer; so ``ready`` of an output must not depend on its ``valid``,
+    and once it is high it stays so until a transfer.
 
     Parameters
     ----------
@@ -48,20 +49,29 @@ class Dealer(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         ready = Cat(port.ready for port in self.o)
-        turn = Signal(range(len(self.o)))
-        end = Signal()
+        turn, following = Signal(range(len(self.o))), Signal(range(len(self.o)))
+        armed, all_armed = Signal(), Signal()  # the port whose turn it is, and all, are ready
+        burst = self.i.valid & ~self.i.p.end & armed
+        end = self.i.valid & self.i.p.end & all_armed
+        asked = Mux(burst, following, turn)
+        found = ready.bit_select(asked, 1)
+        m.d.sync += [
+            turn.eq(Mux(found, asked, asked + 1)),
+            # What was asked before a transfer is not known to be ready after it.
+            armed.eq(found & ~end & ~(burst & (asked == turn))),
+            all_armed.eq(ready.all() & self.ends.ready & ~burst & ~end),
+        ]
         m.d.comb += [
-            end.eq(self.i.valid & self.i.p.end & self.ends.ready & ready.all()),
-            self.i.ready.eq(Mux(self.i.p.end, end, ready.bit_select(turn, 1))),
+            following.eq(turn + 1),
+            self.i.ready.eq(Mux(self.i.p.end, all_armed, armed)),
             self.ends.valid.eq(end),
             self.ends.p.give.eq(self.i.p.give),
             self.ends.p.retire.eq(self.i.p.retire),
         ]
         for n, port in enumerate(self.o):
-            burst = self.i.valid & ~self.i.p.end & (turn == n) & port.ready
-            m.d.comb += [port.payload.eq(self.i.p), port.valid.eq(burst | end)]
-        with m.If(self.i.valid & ~self.i.p.end):
-            m.d.sync += turn.eq(turn + 1)
+            # A port may be ready for an end but not for a burst, which might come next.
+            m.d.comb += [port.payload.eq(self.i.p), port.p.end.eq(self.i.valid & self.i.p.end),
+                         port.valid.eq(end | burst & (turn == n))]
         return m
 
 

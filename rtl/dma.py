@@ -140,14 +140,17 @@ class Load(wiring.Component):
         ports = []
         for n in range(count):
             m.submodules[f"buffer_{n}"] = buffer = ReadBuffer(
-                **self._burst, beat_bytes=self._port["beat_bytes"], depth=depth)
+                **self._burst, beat_bytes=self._port["beat_bytes"], depth=depth,
+                outstanding=outstanding)
             m.submodules[f"port_{n}"] = port = ReadPort(**self._port)
             wiring.connect(m, dispatch.o[n], buffer.i)
             wiring.connect(m, buffer.o, merge.i[n])
+            m.submodules[f"requests_{n}"] = requests = StreamFifo(port.request.p.shape(), depth=3)
+            wiring.connect(m, buffer.request, requests.i)
             if n > 0:
-                wiring.connect(m, buffer.request, port.request)
+                wiring.connect(m, requests.o, port.request)
             else:
-                self._share(m, buffer, port)
+                self._share(m, requests, port)
             m.d.comb += [buffer.valid.eq(port.valid & ~port.fetched), buffer.data.eq(port.data)]
             ports.append(port)
         wiring.connect(m, merge.pool, wiring.flipped(self.pool))
@@ -155,16 +158,16 @@ class Load(wiring.Component):
         _connect(m, self, dispatch, ports, [axi.rvalid for axi in self.axi])
         return m
 
-    def _share(self, m: Module, buffer: ReadBuffer, port: ReadPort) -> None:
+    def _share(self, m: Module, requests: StreamFifo, port: ReadPort) -> None:
         """Let bursts of the program go before other bursts of the port."""
         m.submodules.fetches = fetches = StreamFifo(self.fetch.p.shape(), depth=2)
         wiring.connect(m, wiring.flipped(self.fetch), fetches.i)
         m.d.comb += [
             port.fetch.eq(fetches.o.valid),
-            port.request.valid.eq(fetches.o.valid | buffer.request.valid),
-            port.request.p.eq(Mux(fetches.o.valid, fetches.o.p, buffer.request.p)),
+            port.request.valid.eq(fetches.o.valid | requests.o.valid),
+            port.request.p.eq(Mux(fetches.o.valid, fetches.o.p, requests.o.p)),
             fetches.o.ready.eq(port.request.ready),
-            buffer.request.ready.eq(port.request.ready & ~fetches.o.valid),
+            requests.o.ready.eq(port.request.ready & ~fetches.o.valid),
             self.fetched.valid.eq(port.valid & port.fetched),
             self.fetched.payload.eq(port.data),
         ]
@@ -200,8 +203,10 @@ class Store(wiring.Component):
         self._burst = {"address_bits": address_bits, "pool_bits": pool_bits,
                        "word_bytes": word_bytes, "burst_words": burst_words}
         self._port = self._burst | {"beat_bytes": beat_bytes, "outstanding": outstanding}
+        # A burst has room for its words in the port, and there is one word at least.
         self._gather = Gather(ports, pool_bits=pool_bits, word_bits=8 * word_bytes,
-                              burst_words=burst_words, latency=latency)
+                              burst_words=burst_words, latency=latency,
+                              bursts=ports * WritePort.BURSTS * burst_words)
         super().__init__(_members(ports, address_bits) | {
             "pool": Out(PoolReader(pool_bits, 8 * word_bytes)),
             "axi":  Out(Axi4Write(address_bits, beat_bytes)).array(ports),
@@ -218,7 +223,7 @@ class Store(wiring.Component):
         for n, item in enumerate(dispatch.o):
             m.submodules[f"port_{n}"] = port = WritePort(**self._port)
             m.d.comb += [
-                item.ready.eq(port.i.ready & gather.i.ready),
+                item.ready.eq(port.i.ready),
                 port.i.valid.eq(item.valid),
                 port.i.p.eq(item.p),
                 port.valid.eq(gather.valid[n]),

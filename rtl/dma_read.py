@@ -87,7 +87,7 @@ class ReadPort(wiring.Component):
             flight.i.p.address.eq(request.p.address),
             flight.i.p.fetch.eq(self.fetch),
             flight.o.ready.eq(axi.rvalid & axi.rlast),
-            self.idle.eq(flight.level == 0),
+            self.idle.eq(~flight.any),
         ]
         m.d.sync += [
             self.valid.eq(axi.rvalid),
@@ -118,6 +118,9 @@ class ReadBuffer(wiring.Component):
         Words of the longest burst; a power of two.
     depth : :class:`int`
         Words in the buffer; a power of two.
+    outstanding : :class:`int`
+        Longest bursts that are asked for and have not come, at most: so that a slow port has no
+        more of them than it has to.
 
     Members
     -------
@@ -132,8 +135,9 @@ class ReadBuffer(wiring.Component):
     """
 
     def __init__(self, *, address_bits: int, pool_bits: int, word_bytes: int, beat_bytes: int,
-                 burst_words: int, depth: int):
+                 burst_words: int, depth: int, outstanding: int):
         self.beat_bytes = beat_bytes
+        self.outstanding = outstanding
         self.word_beats = word_bytes // beat_bytes
         self.burst_words = burst_words
         self.depth = depth
@@ -150,13 +154,14 @@ class ReadBuffer(wiring.Component):
         m.submodules.order = order = StreamFifo(data.StructLayout({
             "pool": len(self.i.p.pool), "words": len(self.i.p.words), "end": 1}), depth=self.depth)
         room = Signal(range(self.depth + 1), init=self.depth)
-        words = Signal(range(self.depth + 1))
+        words, awaited = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
         nth = Signal.like(self.i.p.words)
         burst, word = Signal(), Signal()
         written, oldest = self._memory(m, word)
         m.d.comb += [
-            self.i.ready.eq(order.i.ready & (self.i.p.end | (self.request.ready
-                                                             & (room >= self.burst_words)))),
+            self.i.ready.eq(order.i.ready & (self.i.p.end | (
+                self.request.ready & (room >= self.burst_words)
+                & (awaited <= (self.outstanding - 1) * self.burst_words)))),
             burst.eq(self.i.valid & self.i.ready & ~self.i.p.end),
             self.request.valid.eq(burst),
             self.request.p.address.eq(self.i.p.address),
@@ -174,6 +179,7 @@ class ReadBuffer(wiring.Component):
         ]
         m.d.sync += [
             room.eq(room + word - Mux(burst, self.i.p.words + 1, 0)),
+            awaited.eq(awaited + Mux(burst, self.i.p.words + 1, 0) - written),
             words.eq(words + written - word),
         ]
         with m.If(word):
@@ -232,8 +238,11 @@ class ReadMerge(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         request = self.pool.request
+        # Two queues that go in step, as the one for the data may be a block RAM, which is slow.
         m.submodules.queue = queue = StreamFifo(data.StructLayout({
-            "write": request.p.shape(), "word": 1, "passed": len(self.passed)}), depth=self.DEPTH)
+            "addr": request.p.addr.shape(), "word": 1, "passed": len(self.passed)}),
+            depth=self.DEPTH)
+        m.submodules.data = words = StreamFifo(request.p.data.shape(), depth=self.DEPTH)
         turn = Signal(range(len(self.passed)))
         m.d.sync += turn.eq(turn + queue.i.ready)
         for n, port in enumerate(self.i):
@@ -244,14 +253,17 @@ class ReadMerge(wiring.Component):
             with m.If(turn == n):
                 m.d.comb += [
                     queue.i.p.word.eq(port.valid & ~port.p.end),
-                    queue.i.p.write.addr.eq(port.p.addr),
-                    queue.i.p.write.data.eq(port.p.data),
+                    queue.i.p.addr.eq(port.p.addr),
+                    words.i.p.eq(port.p.data),
                 ]
         m.d.comb += [
             queue.i.valid.eq(queue.i.p.word | queue.i.p.passed.any()),
+            words.i.valid.eq(queue.i.valid),
             queue.o.ready.eq(request.ready | ~queue.o.p.word),
+            words.o.ready.eq(queue.o.ready),
             request.valid.eq(queue.o.valid & queue.o.p.word),
-            request.p.eq(queue.o.p.write),
-            self.passed.eq(Mux(queue.o.valid & queue.o.ready, queue.o.p.passed, 0)),
+            request.p.addr.eq(queue.o.p.addr),
+            request.p.data.eq(words.o.p),
         ]
+        m.d.sync += self.passed.eq(Mux(queue.o.valid & queue.o.ready, queue.o.p.passed, 0))
         return m

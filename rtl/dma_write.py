@@ -33,11 +33,13 @@ class Gather(wiring.Component):
         Words of the longest burst.
     latency : :class:`int`
         Cycles from a pool request to its word; sizes the queue of requests under way.
+    bursts : :class:`int`
+        Bursts that may wait for their turn.
 
     Members
     -------
     i : :py:`In(stream.Signature(gather_layout(...)))`
-        Bursts whose port has room for them.
+        Bursts whose port has room for them. Always ready while no more than ``bursts`` wait.
     pool : :py:`Out(PoolReader(pool_bits, word_bits))`
     valid : :py:`Out(ports)`
         The word of ``pool`` is for that port.
@@ -46,11 +48,12 @@ class Gather(wiring.Component):
     """
 
     DEPTH = 4
-    """Bursts that wait for their turn, and requests that wait for the pool."""
+    """Requests that wait for the pool."""
 
     def __init__(self, ports: int, *, pool_bits: int, word_bits: int, burst_words: int,
-                 latency: int):
+                 latency: int, bursts: int):
         self.latency = latency
+        self.bursts = bursts
         super().__init__({
             "i":     In(stream.Signature(gather_layout(pool_bits, burst_words, ports))),
             "pool":  Out(PoolReader(pool_bits, word_bits)),
@@ -60,7 +63,7 @@ class Gather(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.bursts = bursts = StreamFifo(self.i.p.shape(), depth=self.DEPTH)
+        m.submodules.bursts = bursts = StreamFifo(self.i.p.shape(), depth=self.bursts + 1)
         m.submodules.order = order = StreamFifo(data.StructLayout({
             "port": range(len(self.valid)), "last": 1}), depth=self.latency + 2 * self.DEPTH)
         m.submodules.requests = requests = StreamFifo(self.pool.request.p.shape(), depth=self.DEPTH)

@@ -194,7 +194,7 @@ class Drain(wiring.Component):
 
         pending = Signal(range(self._in_flight + 1))
         m.d.sync += pending.eq(pending + accepted - writer.done - self.softmax_start)
-        m.d.comb += self.busy.eq(pending.any())
+        m.d.comb += self.busy.eq(pending.any() | self.tiles.valid)
         return m
 
     def _prefetch(self, rate: int) -> int:

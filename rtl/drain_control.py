@@ -97,7 +97,8 @@ class DrainControl(wiring.Component):
     Members
     -------
     i : :py:`In(stream.Signature(leaving_layout(contexts)))`
-        Tiles. Always ready while no more than ``contexts`` of them wait.
+        Tiles, valid only while it is ready; which it is while no more than ``contexts`` of them
+        wait.
     channels_loaded, mask_loaded, factor_loaded : :py:`In(1)`
         The channels or the mask of another tile, or the factors of another job, have come.
     command : :py:`Out(drain_layout(contexts))`
@@ -193,7 +194,7 @@ class DrainControl(wiring.Component):
         """Queue the tiles of a path; return whether the first of them is there and settled."""
         told = queue.i.p.tile
         m.d.comb += [
-            queue.i.valid.eq(self.i.valid & self.i.ready & mine),
+            queue.i.valid.eq(self.i.valid & mine),
             queue.i.p.context.eq(self.i.p.context),
             *(told[name].eq(self.i.p[name]) for name in told.shape().members),
         ]

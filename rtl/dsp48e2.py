@@ -9,12 +9,12 @@ from amaranth.lib.wiring import In, Out
 from .delay import delay
 from .target import technology
 
-__all__ = ["Cascade"]
+__all__ = ["CONTROLS", "PARAMETERS", "Cascade"]
 
 _FIELD = 18
 """Bits between the two lanes in the packed operand, and so of the lower sum."""
 
-_PARAMETERS = {
+PARAMETERS = {
     # Every register on the way of the operands: A and D, the pre-adder, the product, the sum. The
     # second B register matches the weight to the pre-adder.
     "AREG": 1, "ACASCREG": 1, "DREG": 1, "ADREG": 1, "BREG": 2, "BCASCREG": 2, "CREG": 1,
@@ -27,8 +27,9 @@ _PARAMETERS = {
     "SEL_PATTERN": "PATTERN", "AUTORESET_PATDET": "NO_RESET", "AUTORESET_PRIORITY": "RESET",
     "MASK": Const((1 << 46) - 1, 48), "PATTERN": Const(0, 48), "RND": Const(0, 48),
 }
+"""Parameters of a DSP48E2 in the cascade."""
 
-_CONTROLS = {
+CONTROLS = {
     "INMODE": Const(0b00100, 5),       # multiply by D + A
     "ALUMODE": Const(0b0000, 4),       # Z + product
     "CARRYINSEL": Const(0, 3), "CARRYIN": Const(0, 1),
@@ -41,6 +42,7 @@ _CONTROLS = {
     "ACIN": Const(0, 30), "BCIN": Const(0, 18), "CARRYCASCIN": Const(0, 1),
     "MULTSIGNIN": Const(0, 1),
 }
+"""Its inputs that do not carry data: registers always enabled, never reset."""
 
 _Z_PCIN = Const(0b00_001_01_01, 9)
 _Z_C = Const(0b00_011_01_01, 9)
@@ -140,11 +142,11 @@ class Cascade(wiring.Component):
                 "PCIN": cascade,
                 "OPMODE": _Z_PCIN if k else _Z_C,
                 "CLK": ClockSignal(),
-                **_CONTROLS,
+                **CONTROLS,
             }
             m.submodules[f"dsp_{k}"] = Instance(
                 "DSP48E2", o_P=total, o_PCOUT=next_cascade,
-                **{f"p_{name}": value for name, value in _PARAMETERS.items()},
+                **{f"p_{name}": value for name, value in PARAMETERS.items()},
                 **{f"i_{name}": value for name, value in ports.items()})
             cascade = next_cascade
         return [Cat(total[:_FIELD - 1], ~total[_FIELD - 1]), total[_FIELD:2 * _FIELD]]

@@ -81,23 +81,26 @@ class FieldReader(wiring.Component):
         request = self.pool.request
         left, size, first = Signal(16), Signal.like(self.i.p.size), Signal()
         room = Signal(range(self.words + 1), init=self.words)
-        asked, last = Signal(), Signal()
-        full = Array(self.word_bits // bits for bits in self.sizes)[size]
+        # ``free`` and ``loaded`` are a cycle late, which only delays requests.
+        free, asked, active, last, loaded = Signal(), Signal(), Signal(), Signal(), Signal()
+        fields = Array(self.word_bits // bits for bits in self.sizes)
+        full = fields[size]
         m.d.comb += [
-            request.valid.eq(left.any() & room.any()),
+            request.valid.eq(active & free),
             asked.eq(request.valid & request.ready),
-            last.eq(left <= full),
-            self.i.ready.eq((left == 0) | asked & last),
+            self.i.ready.eq(~active),
             part.valid.eq(asked),
             part.p.steps.eq(Mux(last, left, full)),
             part.p.size.eq(size), part.p.first.eq(first), part.p.last.eq(last),
         ]
-        m.d.sync += room.eq(room + loads - asked)
+        m.d.sync += [loaded.eq(loads), room.eq(room + loaded - asked),
+                     free.eq((room > 1) | (room.any() & ~asked))]
         with m.If(asked):
-            m.d.sync += [request.p.eq(request.p + 1), first.eq(0),
-                         left.eq(Mux(last, 0, left - full))]
+            m.d.sync += [request.p.eq(request.p + 1), first.eq(0), active.eq(~last),
+                         left.eq(left - full), last.eq(left <= full << 1)]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [request.p.eq(self.i.p.addr), left.eq(self.i.p.steps),
+            m.d.sync += [request.p.eq(self.i.p.addr), left.eq(self.i.p.steps), active.eq(1),
+                         last.eq(self.i.p.steps <= fields[self.i.p.size]),
                          size.eq(self.i.p.size), first.eq(1)]
 
     def _unpack(self, m: Module, word: stream.Interface) -> Value:
@@ -106,17 +109,17 @@ class FieldReader(wiring.Component):
         shifted = Signal(self.word_bits, reset_less=True)
         left = Signal.like(part.steps)
         size, first = Signal.like(part.size), Signal()
-        loads = Signal()
+        loads, some = Signal(), Signal()
         m.d.comb += [
-            self.o.valid.eq(left.any()),
+            self.o.valid.eq(some),
             self.o.p.bits.eq(shifted), self.o.p.size.eq(size), self.o.p.first.eq(first),
-            word.ready.eq((left == 0) | (left == 1) & self.o.ready),
+            word.ready.eq(~some | (left == 1) & self.o.ready),
             loads.eq(word.valid & word.ready),
         ]
         with m.If(loads):
             m.d.sync += [shifted.eq(word.p.fields), left.eq(part.steps), size.eq(part.size),
-                         first.eq(part.first)]
+                         first.eq(part.first), some.eq(1)]
         with m.Elif(self.o.valid & self.o.ready):
             m.d.sync += [shifted.eq(Array(shifted >> bits for bits in self.sizes)[size]),
-                         left.eq(left - 1), first.eq(0)]
+                         left.eq(left - 1), first.eq(0), some.eq(left != 1)]
         return loads

@@ -6,6 +6,7 @@ from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from .choose import choose
 from .delay import delay
 from .requantiser import SUM_BITS, Requantiser
 from .target import place
@@ -121,8 +122,9 @@ class LanePair(wiring.Component):
             m.submodules[f"lane_{n}"] = lane = Requantiser()
             # Both scales meet here, one cycle before the multiplication takes its own.
             scale = Signal(factor_layout, name=f"scale_{n}", reset_less=True)
-            for name in factor_layout.members:
-                m.d.sync += scale[name].eq(Mux(row.factor, read.data[n][name], row.channel[name]))
+            own = Cat(row.channel[name] for name in factor_layout.members)
+            m.d.sync += scale.eq(choose(m, platform, row.factor, read.data[n], own,
+                                        name=f"own_{n}"))
             shifts = [delay(m, scale.shift[low:low + 2],
                             Requantiser.SHIFT_DELAY - Requantiser.MULTIPLIER_DELAY + stage,
                             name=f"shift_{n}_{low}") for stage, low in enumerate((4, 2, 0))]

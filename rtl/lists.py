@@ -72,7 +72,6 @@ class ListRing(wiring.Component):
         reads, last_step, last_tile = Signal(), left == 1, block.tiles == 1
         waiting = Signal(range(self.BLOCKS + 1))
         m.d.comb += [
-            self.room.eq(free.any()),
             ram.write_en.eq(self.valid), ram.write_data.eq(self.entry),
             ram.read_addr.eq(place),
             reads.eq(left.any() & ahead.any()),
@@ -83,8 +82,9 @@ class ListRing(wiring.Component):
         begins = blocks.o.valid & blocks.o.ready
         m.d.sync += [
             ram.write_addr.eq(ram.write_addr + self.valid),
-            # In the last tile an entry is not needed again.
+            # In the last tile an entry is not needed again. Its place shows a cycle later.
             free.eq(free + (reads & last_tile) - self.taken),
+            self.room.eq((free > 1) | (free.any() & ~self.taken)),
             ahead.eq(ahead + (queue.o.valid & queue.o.ready) - reads),
             waiting.eq(waiting + self.ready - begins),
         ]

@@ -116,6 +116,7 @@ class Norm(wiring.Component):
         lanes, groups = self._lanes, self._reader.groups
         group = Signal.like(groups.p, reset_less=True)
         left, rows = Signal(16), Signal(range(self.vectors + 1))
+        place = Signal(range(self.vectors), reset_less=True)
         taken = groups.valid & groups.ready
         m.d.comb += [
             groups.ready.eq(left.any() & (rows <= 1)
@@ -123,16 +124,13 @@ class Norm(wiring.Component):
             lanes.valid.eq(rows.any()),
             lanes.last.eq((rows == 1) & ~left.any()),
             ended.eq(lanes.valid & lanes.last),
-            *(lanes.row[name].eq(group[name]) for name in group.shape().members),
+            *(row.eq(group[name].word_select(place, len(row)))
+              for name in group.shape().members for row in [lanes.row[name]]),
         ]
         with m.If(lanes.valid):
-            m.d.sync += [
-                lanes.first.eq(0), rows.eq(rows - 1),
-                *(group[name].eq(group[name] >> len(lanes.row[name]))
-                  for name in group.shape().members),
-            ]
+            m.d.sync += [lanes.first.eq(0), rows.eq(rows - 1), place.eq(place + 1)]
         with m.If(taken):
-            m.d.sync += [group.eq(groups.p), left.eq(left - 1), rows.eq(self.vectors)]
+            m.d.sync += [group.eq(groups.p), left.eq(left - 1), rows.eq(self.vectors), place.eq(0)]
         with m.If(begin):
             m.d.sync += [lanes.first.eq(1), left.eq(words)]
         gone = self.target.request.valid & self.target.request.ready

@@ -6,7 +6,9 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .choose import choose
 from .delay import delay
+from .multiply import multiply_add
 from .norm_format import (
     BIAS_SHIFT,
     CENTRE_BITS,
@@ -104,55 +106,50 @@ class NormLane(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        value = self._value(m)
-        self._result(m, value, self._score(m, value))
+        value = self._value(m, platform)
+        self._result(m, platform, value, self._score(m, platform, value))
         return m
 
-    def _value(self, m: Module) -> Value:
+    def _value(self, m: Module, platform) -> Value:
         """Return the scaled sum of the inputs, at :attr:`_VALUE`; it is 0 without a row."""
-        x, o = delay(m, self.x, name="x"), delay(m, self.o, 2, name="o")
-        x_scale = delay(m, self.control.x, name="x_scale")
-        o_scale = delay(m, self.control.o, 2, name="o_scale")
-        x_product = delay(m, x * x_scale, name="x_product")
-        x_rounded = delay(m, x_product + (1 << VALUE_SHIFT - 1), name="x_rounded")
-        value = delay(m, x_rounded + delay(m, o * o_scale, name="o_product"), name="value")
+        o, o_scale = delay(m, self.o, name="o"), delay(m, self.control.o, name="o_scale")
+        width = VALUE_SHIFT + VALUE_BITS
+        rounded = multiply_add(m, platform, self.x, Cat(self.control.x, 0).as_signed(),
+                               1 << VALUE_SHIFT - 1, width=width, name="rounded")
+        value = multiply_add(m, platform, o, Cat(o_scale, 0).as_signed(), rounded, width=width,
+                             name="value", addend=0)
         return value[VALUE_SHIFT:][:VALUE_BITS].as_signed()
 
-    def _score(self, m: Module, value: Value) -> Value:
+    def _score(self, m: Module, platform, value: Value) -> Value:
         """Add up the values and their squares; return what is normalised, at :attr:`_SCORE`."""
         second, root = self.control.second, self.root
         number = delay(m, Mux(second, value << MEAN_FRACTION, value)[:MEAN_BITS].as_signed(),
                        name="number")
-        factor = delay(m, Mux(second, root.mantissa, value)[:MANTISSA_BITS + 1].as_signed(), 2,
+        factor = delay(m, Mux(second, root.mantissa, value)[:MANTISSA_BITS + 1].as_signed(),
                        name="factor")
         mean = delay(m, Mux(second, root.mean, 0), name="mean")
-        centre = delay(m, (number - mean)[:CENTRE_BITS].as_signed(), name="centre")
-        product = delay(m, centre * factor, name="product")
+        centre = (number - mean)[:CENTRE_BITS].as_signed()
 
         begin = delay(m, self.control.begin, self._VALUE, name="begin")
         begin_squares = delay(m, begin, 3, name="begin_squares")
         first = Signal.like(self.sums.first, reset_less=True)
-        total = Signal(signed(48), reset_less=True)  # of squares, or a product by itself
-        m.d.sync += [
-            first.eq(Mux(begin, 0, first) + value),
-            total.eq(Mux(second | begin_squares, 0, total) + product),
-        ]
+        m.d.sync += first.eq(Mux(begin, 0, first) + value)
+        total = multiply_add(m, platform, centre, factor, keep=~(second | begin_squares), width=48,
+                             name="total")  # of squares, or a product by itself
         m.d.comb += [self.sums.first.eq(first), self.sums.second.eq(total)]
 
         coarse = delay(m, (total >> (root.shift[3:] << 3))[:SCORE_BITS + 7].as_signed(),
                        name="coarse")
         return delay(m, (coarse >> root.shift[:3])[:SCORE_BITS].as_signed(), name="score")
 
-    def _result(self, m: Module, value: Value, score: Value) -> None:
+    def _result(self, m: Module, platform, value: Value, score: Value) -> None:
         """Scale a value or what is normalised, and clamp it."""
         second, factor = self.control.second, self.control.factor
         halved = Cat(Const(0, _LOW_BITS), Const(1, 1), score).as_signed()
         gain = factor[:second_layout["gain"].width].as_signed()
-        a = delay(m, Mux(second, halved, factor), name="a")
-        b = delay(m, Mux(second, gain, value), name="b")
-        product = delay(m, a * b, name="scaled")
-        bias = delay(m, self.control.bias, name="bias") << BIAS_SHIFT + _LOW_BITS
-        total = delay(m, product + bias, name="biased")[SUM_SHIFT:].as_signed()
+        total = multiply_add(m, platform, Mux(second, halved, factor), Mux(second, gain, value),
+                             self.control.bias << BIAS_SHIFT + _LOW_BITS, width=48,
+                             name="biased")[SUM_SHIFT:].as_signed()
         result = Signal.like(self.result, reset_less=True)
         m.d.sync += result.eq(total)
         with m.If((total > 127) | (total < -127)):
@@ -223,5 +220,6 @@ class NormLanePair(wiring.Component):
             with m.If(awaited & self.roots.valid):
                 m.d.sync += root.eq(self.roots.roots[n])
             with m.If(control.take | control.move):
-                m.d.sync += sums.eq(Mux(control.take, lane.sums, self.sums_next[n]))
+                m.d.sync += sums.eq(choose(m, platform, control.take, lane.sums, self.sums_next[n],
+                                           name=f"laid_out_{n}"))
         return m

@@ -128,19 +128,20 @@ class NormReader(wiring.Component):
         """Keep the words of a group until it is complete and taken."""
         group, passed = self.groups.p, self.groups.valid & self.groups.ready
         table = Signal(max(len(word.p), len(group.params)), reset_less=True)
+        place = Signal(range(len(table) // len(group.params)), reset_less=True)
         x, o = Signal.like(word.p, reset_less=True), Signal.like(word.p, reset_less=True)
         m.d.comb += [
             word.ready.eq(~self.groups.valid | self.groups.ready),
             group.x.eq(x),
             group.o.eq(o),
-            group.params.eq(table),
+            group.params.eq(table.word_select(place, len(group.params))),
         ]
         with m.If(passed):
-            m.d.sync += [self.groups.valid.eq(0), table.eq(table >> len(group.params))]
+            m.d.sync += [self.groups.valid.eq(0), place.eq(place + 1)]
         with m.If(taken):
             m.d.sync += self.groups.valid.eq(kind.last)
             with m.If(kind.params):
-                m.d.sync += table.eq(Cat(table, word.p)[-len(table):])
+                m.d.sync += [table.eq(Cat(table, word.p)[-len(table):]), place.eq(0)]
             with m.Elif(kind.x):
                 m.d.sync += x.eq(word.p)
             with m.Else():

@@ -6,10 +6,10 @@ import itertools
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from .fifo import StreamFifo
 from .isa import Opcode, instruction_layout
 from .ram import TwoPortRam
 from .scratchpad import PoolReader
@@ -150,22 +150,23 @@ class Fill(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.gate = gate = Gate()
-        m.submodules.targets = targets = SyncFIFOBuffered(width=self._target.size,
-                                                          depth=self.latency + 4)
+        m.submodules.targets = targets = StreamFifo(self._target, depth=self.latency + 4)
         wiring.connect(m, gate.tokens, wiring.flipped(self.tokens))
         job = Signal(instruction_layout(Opcode.FILL))
         source = Signal.like(self.pool.request.p)
         source_tile = Signal.like(source)
         target = Signal(self._target)
         target_tile = Signal.like(target.addr)
-        tiles, steps = Signal(16), Signal(16)
+        tiles, steps, copying = Signal(16), Signal(16), Signal()
         m.d.comb += [
+            self.pool.request.valid.eq(copying & targets.i.ready),
+            targets.i.valid.eq(copying & self.pool.request.ready),
             gate.header.eq(job.header),
             self.blocked.eq(gate.blocked),
             self.pool.request.p.eq(source),
             target.end_tile.eq((steps == 1) & (target.part == self.step_words - 1)),
             target.end.eq(tiles == 1),
-            targets.w_data.eq(target),
+            targets.i.p.eq(target),
         ]
 
         with m.FSM() as fsm:
@@ -186,22 +187,19 @@ class Fill(wiring.Component):
                 ]
                 with m.If(gate.granted):
                     m.d.sync += [
-                        gate.first.eq(0), source_tile.eq(source_tile + job.pool_stride),
+                        copying.eq(1), gate.first.eq(0),
+                        source_tile.eq(source_tile + job.pool_stride),
                         target_tile.eq(target_tile + job.stride),
                     ]
                     m.next = "COPY"
             with m.State("COPY"):
-                m.d.comb += [
-                    self.pool.request.valid.eq(targets.w_rdy),
-                    targets.w_en.eq(self.pool.request.ready & targets.w_rdy),
-                ]
-                with m.If(targets.w_en):
+                with m.If(self.pool.request.ready & targets.i.ready):
                     m.d.sync += [source.eq(source + 1), target.part.eq(target.part + 1)]
                     with m.If(target.part == self.step_words - 1):
                         m.d.sync += [target.part.eq(0), target.addr.eq(target.addr + 1),
                                      steps.eq(steps - 1)]
                     with m.If(target.end_tile):
-                        m.d.sync += tiles.eq(tiles - 1)
+                        m.d.sync += [tiles.eq(tiles - 1), copying.eq(0)]
                         m.next = "WAIT"
                         with m.If(target.end):
                             m.next = "FINISH"
@@ -209,9 +207,9 @@ class Fill(wiring.Component):
                 with m.If(self.retired):
                     m.next = "IDLE"
 
-        arrived = data.View(self._target, targets.r_data)
+        arrived = targets.o.p
         m.d.comb += [
-            targets.r_en.eq(self.pool.valid),
+            targets.o.ready.eq(self.pool.valid),
             self.write_en.eq(self.pool.valid),
             self.write_addr.eq(arrived.addr),
             self.write_part.eq(arrived.part),

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .activation import FRACTION_BITS, GATE_BITS, INDICES, VALUE_BITS, GateTable
 from .delay import delay
+from .multiply import multiply_add
 
 __all__ = ["FACTOR_ROUND", "FACTOR_SHIFT", "SUM_BITS", "Requantiser"]
 
@@ -73,9 +74,9 @@ class Requantiser(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        value, over = _shifted(m, self._product(m), Const(0), self.shift, VALUE_BITS,
+        value, over = _shifted(m, self._product(m, platform), Const(0), self.shift, VALUE_BITS,
                                name="value")
-        product = self._gated(m, value, over)
+        product = self._gated(m, platform, value, over)
         y = product[FRACTION_BITS + GATE_BITS:].as_signed()
         o = Signal.like(self.o, reset_less=True)
         m.d.sync += o.eq(y)
@@ -84,35 +85,27 @@ class Requantiser(wiring.Component):
         m.d.comb += self.o.eq(o)
         return m
 
-    def _product(self, m: Module) -> Signal:
+    def _product(self, m: Module, platform) -> Value:
         """Return the product, less 1 if it is negative: five cycles."""
         total, checked = (Signal(signed(33), name=name, reset_less=True)
                           for name in ("total", "checked"))
         fits = Signal(reset_less=True)
-        a = Signal(signed(SUM_BITS), reset_less=True)
-        b = Signal.like(self.multiplier, reset_less=True)
-        less = Signal(signed(1), reset_less=True)
-        product, p = (Signal(signed(SUM_BITS + 18), name=name, reset_less=True)
-                      for name in ("product", "p"))
+        a = Signal(signed(SUM_BITS))
         largest = (1 << (SUM_BITS - 1)) - 1
         factor = delay(m, self.factor, 2, name="factor")
         m.d.sync += [
             total.eq(self.i + Mux(self.factor, FACTOR_ROUND, self.bias)),
             checked.eq(total),
             fits.eq(_fits(total, SUM_BITS)),
-            a.eq(Mux(fits, checked, Mux(checked[-1], ~largest, largest))),
         ]
+        m.d.comb += a.eq(Mux(fits, checked, Mux(checked[-1], ~largest, largest)))
         with m.If(factor):
-            m.d.sync += a.eq(checked >> FACTOR_SHIFT)
-        m.d.sync += [
-            b.eq(self.multiplier),
-            product.eq(a * b),
-            less.eq(a[-1]),
-            p.eq(product + less),
-        ]
-        return p
+            m.d.comb += a.eq(checked >> FACTOR_SHIFT)
+        less = delay(m, a[-1:].as_signed(), name="less")
+        return multiply_add(m, platform, a, Cat(self.multiplier, 0).as_signed(), less,
+                            width=SUM_BITS + 18, name="product")
 
-    def _gated(self, m: Module, value: Value, over: Value) -> Signal:
+    def _gated(self, m: Module, platform, value: Value, over: Value) -> Value:
         """Return the product of a value and its gate, and a half: six cycles."""
         m.submodules.table = table = GateTable()
         index, beyond = _shifted(m, value, over, self.gate_shift, INDICES.bit_length(),
@@ -126,14 +119,9 @@ class Requantiser(wiring.Component):
         within = Signal(signed(VALUE_BITS), reset_less=True)
         m.d.sync += within.eq(Mux(over, Mux(value[-1], ~largest, largest), value))
         a = delay(m, within, len(self.gate_shift) + GateTable.LATENCY - 1, name="within")
-        width = VALUE_BITS + len(table.gate)
-        gated, rounded = (Signal(signed(width), name=name, reset_less=True)
-                          for name in ("gated", "rounded"))
-        m.d.sync += [
-            gated.eq(a * table.gate),
-            rounded.eq(gated + (1 << FRACTION_BITS + GATE_BITS - 1)),
-        ]
-        return rounded
+        return multiply_add(m, platform, a, Cat(table.gate, 0).as_signed(),
+                            1 << FRACTION_BITS + GATE_BITS - 1, operands=0,
+                            width=VALUE_BITS + len(table.gate), name="gated")
 
 
 def _shifted(m: Module, value: Value, over: Value, digits, width: int, *,

@@ -87,7 +87,7 @@ class Root(wiring.Component):
     _MEAN = 6
     _TOTAL = 13
     _HIGHEST = _TOTAL + 6
-    _LOOKED_UP = _HIGHEST + 5
+    _LOOKED_UP = _HIGHEST + 6
     LATENCY = _LOOKED_UP + 3
 
     def __init__(self) -> None:
@@ -164,14 +164,15 @@ class Root(wiring.Component):
             init=[start | fall << _START_BITS for start, fall in ROOTS])
         table = roots.read_port(domain="comb")
         m.d.comb += table.addr.eq(Cat(fraction[INTERVAL_BITS:], exponent[0]))
-        entry = delay(m, table.data, name="entry")
-        inside = delay(m, fraction[:INTERVAL_BITS], name="inside")
+        # The second register gives the table the time that a block RAM takes.
+        entry = delay(m, table.data, 2, name="entry")
+        inside = delay(m, fraction[:INTERVAL_BITS], 2, name="inside")
         start = delay(m, entry[:_START_BITS], name="start")
         fallen = delay(m, entry[_START_BITS:] * inside, name="fallen") >> INTERVAL_BITS
         point = delay(m, (start - fallen)[:_START_BITS], name="point")
         mantissa = delay(m, (point + (1 << POINT_GUARD - 1))[POINT_GUARD:][:MANTISSA_BITS],
                          name="mantissa")
-        shift = delay(m, (exponent + 2 * ROOT_SHIFT)[1:6], 4, name="shift")
+        shift = delay(m, (exponent + 2 * ROOT_SHIFT)[1:6], 5, name="shift")
         return mantissa, shift
 
 

@@ -6,6 +6,7 @@ from amaranth import *
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from .choose import choose
 from .delay import delay
 from .target import place
 
@@ -60,7 +61,7 @@ class RowBufferPair(wiring.Component):
             writing.eq(self.start | writing & (write.addr != self.rows // 2 - 1)),
             write.addr.eq(Mux(self.start, 0, write.addr + 1)),
             row.eq(Mux(self.start_next, 0, row + 1)),
-            both.eq(read.data[row[0]]),
+            both.eq(choose(m, platform, row[0], read.data[1], read.data[0], name="one")),
         ]
         return m
 

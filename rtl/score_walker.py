@@ -97,6 +97,7 @@ class ScoreWalker(wiring.Component):
             with m.State("HEAD"):
                 m.d.sync += [a.eq(keys.address), mask.eq(job.mask), tiles.eq(job.tiles),
                              first.eq(1)]
+                m.d.comb += keys.advance.eq(1)
                 m.next = "TILES"
             with m.State("TILES"):
                 m.d.comb += self.o.valid.eq(used != self.slots)
@@ -104,7 +105,6 @@ class ScoreWalker(wiring.Component):
                     m.d.sync += [a.eq(a + job.k_stride), mask.eq(mask + job.mask_stride),
                                  tiles.eq(tiles - 1), first.eq(0)]
                     with m.If(last):
-                        m.d.comb += keys.advance.eq(1)
                         m.d.sync += [q.eq(q + job.q_head_stride), jobs.eq(jobs - 1)]
                         m.next = "HEAD"
                         with m.If(jobs == 1):

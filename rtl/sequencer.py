@@ -59,21 +59,31 @@ class Fetch(wiring.Component):
         m.submodules.buffer = buffer = StreamFifo(unsigned(8 * self.beat_bytes), depth=room)
         wiring.connect(m, wiring.flipped(self.beats), buffer.i)
 
-        # Bursts end at multiples of their greatest length and at the end of the program.
+        # Bursts end at multiples of their greatest length and at the end of the program. Each takes
+        # some cycles to prepare, which is far less than its beats take.
         missing = Signal(32 + (self.instruction_beats - 1).bit_length())
         reserved = Signal(range(room + 1))
         address = Signal.like(self.address)
         to_boundary = Signal(range(self.burst_beats + 1))
         burst = Signal.like(to_boundary)
         beat = address >> (self.beat_bytes - 1).bit_length()
-        m.d.comb += [
-            to_boundary.eq(self.burst_beats - beat % self.burst_beats),
-            burst.eq(Mux(missing < to_boundary, missing, to_boundary)),
-            self.request.p.address.eq(address),
-            self.request.p.beats.eq(burst - 1),
-            self.request.valid.eq(missing.any() & (reserved + burst <= room)),
-        ]
         requested = self.request.valid & self.request.ready
+        m.d.comb += [self.request.p.address.eq(address), self.request.p.beats.eq(burst - 1)]
+        with m.FSM():
+            with m.State("BOUNDARY"):
+                m.d.sync += to_boundary.eq(self.burst_beats - beat % self.burst_beats)
+                with m.If(missing.any()):
+                    m.next = "BURST"
+            with m.State("BURST"):
+                m.d.sync += burst.eq(Mux(missing < to_boundary, missing, to_boundary))
+                m.next = "ROOM"
+            with m.State("ROOM"):
+                with m.If(reserved + burst <= room):
+                    m.next = "REQUEST"
+            with m.State("REQUEST"):
+                m.d.comb += self.request.valid.eq(1)
+                with m.If(self.request.ready):
+                    m.next = "BOUNDARY"
         used = buffer.o.valid & buffer.o.ready
         m.d.sync += reserved.eq(reserved + Mux(requested, burst, 0) - used)
         with m.If(self.start):
@@ -139,7 +149,7 @@ class Sequencer(wiring.Component):
             m.submodules[f"queue_{name}"] = queue = StreamFifo(queue_layout(number),
                                                                depth=self.DEPTH)
             wiring.connect(m, queue.o, wiring.flipped(getattr(self, name)))
-            waiting.append(queue.level.any())
+            waiting.append(queue.any)
             m.d.comb += queue.i.payload.eq(fetch.o.payload)
             opcodes = [opcode for opcode in Opcode if opcode.queue == number]
             with m.If(fetch.o.payload[:4].matches(*opcodes)):

@@ -260,7 +260,8 @@ class Softmax(wiring.Component):
         ended = _Past(m, ends, "end")
 
         def each(time: int) -> Value:
-            return Cat(started[time + group] for group in groups).any()
+            early = Cat(started[time - 1 + group] for group in groups).any()
+            return delay(m, early, name=f"each_{time}", reset_less=False)
 
         turn, load = schedule.turn, schedule.end
         m.d.comb += [
@@ -272,7 +273,8 @@ class Softmax(wiring.Component):
             control.turn.eq(each(turn)),
             control.decide.eq(started[turn]),
             control.begin.eq(began[turn]),
-            control.recent.eq(started[turn + 4] | started[turn + 5]),
+            control.recent.eq(delay(m, started[turn + 3] | started[turn + 4], name="recent",
+                                    reset_less=False)),
             control.load.eq(ended[load]),
             control.divide.eq(ended[load + Divider.DIVIDE]),
             control.finish.eq(Cat(ended[load + time] for time in Divider.FINISH).any()),

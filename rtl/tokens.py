@@ -17,10 +17,10 @@ class TokenPort(wiring.Signature):
     Members
     -------
     available : :py:`In(32)`
-        Which counters hold a token. A token shows two cycles after it was given, and one taken in
-        one cycle still shows in the next.
+        Which counters hold a token. A token shows two cycles after it was given, and not any more
+        in the cycle after it was taken.
     take : :py:`Out(32)`
-        Counters to decrement this cycle.
+        Counters to decrement this cycle; registers of the engine.
     give : :py:`Out(32)`
         Counters to increment this cycle.
     """
@@ -49,10 +49,9 @@ class Tokens(wiring.Component):
             if poster == waiter:
                 continue
             count = Signal(self.count_bits, name=f"count_{number}")
-            given, taken = Signal(name=f"given_{number}"), Signal(name=f"taken_{number}")
+            given, taken = Signal(name=f"given_{number}"), self.port[waiter].take[number]
             m.d.sync += [
                 given.eq(self.port[poster].give[number]),
-                taken.eq(self.port[waiter].take[number]),
                 self.port[waiter].available[number].eq(
                     Mux(taken & ~given, count > 1, given | count.any())),
             ]
@@ -87,7 +86,8 @@ class Gate(wiring.Component):
     last : :py:`In(1)`
         The iteration that ends is the last of the instruction.
     posts : :py:`Out(32)`
-        The tokens that an iteration with this ``last`` gives; ``done`` gives just these.
+        The tokens that an iteration with this ``last`` gives, from two cycles after ``header`` on;
+        ``done`` gives just these.
     tokens : :py:`Out(TokenPort())`
     """
 
@@ -111,17 +111,21 @@ class Gate(wiring.Component):
             masks = [Mux(entry.each | outermost, 1 << entry.token, 0) for entry in entries]
             return (masks[0] | masks[1] | masks[2]) & ~1
 
-        wanted = Signal(TOKENS)
+        wanted, posts_each, posts_last = (Signal(TOKENS, name=name) for name in
+                                          ("wanted", "posts_each", "posts_last"))
         asked = Signal()
+        # All that is known before is decoded before: what remains is to look at the counters.
         m.d.sync += [
             wanted.eq(select(self.header.waits, self.first)),
+            posts_each.eq(select(self.header.posts, 0)),
+            posts_last.eq(select(self.header.posts, 1)),
             asked.eq(self.request & ~self.granted),
+            self.tokens.take.eq(Mux(self.granted, wanted, 0)),
         ]
         m.d.comb += [
             self.blocked.eq(Mux(asked, wanted & ~self.tokens.available, 0)),
-            self.granted.eq(asked & self.request & ~self.blocked.any()),
-            self.tokens.take.eq(Mux(self.granted, wanted, 0)),
-            self.posts.eq(select(self.header.posts, self.last)),
+            self.granted.eq(asked & ~(wanted & ~self.tokens.available).any()),
+            self.posts.eq(Mux(self.last, posts_last, posts_each)),
             self.tokens.give.eq(Mux(self.done, self.posts, 0)),
         ]
         return m

@@ -103,3 +103,12 @@ module dsp48e2_register #(parameter integer WIDTH = 1, STAGES = 1) (
         end
     endgenerate
 endmodule
+
+// Functional model of the LUT with two outputs.
+module LUT6_2 #(parameter [63:0] INIT = 0) (
+    input  wire I0, I1, I2, I3, I4, I5,
+    output wire O5, O6
+);
+    assign O5 = INIT[{1'b0, I4, I3, I2, I1, I0}];
+    assign O6 = INIT[{I5, I4, I3, I2, I1, I0}];
+endmodule

@@ -403,16 +403,22 @@ def verilog(geometry: str, technology: str, output: Path) -> None:
 
 
 @main.command()
-@click.option("--block", required=True, help="What to synthesise: softmax.")
+@click.option("--block", help="One block on its own, not the whole preset: softmax.")
 @_geometry
 @_json
-def synth(block: str, geometry: str, file: Path | None) -> None:
-    """Count what a block takes of an UltraScale+ FPGA, with Yosys."""
-    from .boards.synth import synthesise
+def synth(block: str | None, geometry: str, file: Path | None) -> None:
+    """Count what a preset takes of an UltraScale+ FPGA, and how deep its logic is, with Yosys."""
+    from .boards.synth import synthesise, synthesise_block, table
 
-    with _console.status(f"Synthesising the {block} of {geometry}"):
-        report = synthesise(block, PRESETS[geometry])
-    _report(report, file)
+    with _console.status(f"Synthesising {f'the {block} of ' if block else ''}{geometry}"):
+        report = (synthesise_block(block, PRESETS[geometry]) if block
+                  else synthesise(PRESETS[geometry]))
+    if block:
+        _report(report, file)
+    else:
+        _console.print(table(report))
+        if file is not None:
+            file.write_text(json.dumps(report, indent=2) + "\n")
 
 
 @main.command()

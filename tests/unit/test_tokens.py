@@ -44,12 +44,12 @@ def test_counters_count_and_show_what_they_hold():
             for number, (poster, waiter) in numbers.items():
                 available = ctx.get(dut.port[waiter].available) >> number & 1
                 assert available == (shown[number] > 0)
-                shown[number] = counts[number]
                 # At times a token is given and taken at once.
                 if counts[number] < 15 and rng.random() < 0.3:
                     gives[poster] |= 1 << number
-                if counts[number] and rng.random() < 0.3:
-                    takes[waiter] |= 1 << number
+                taken = shown[number] > 0 and rng.random() < 0.3
+                takes[waiter] |= taken << number
+                shown[number] = counts[number] - taken
             for queue in Queue:
                 ctx.set(dut.port[queue].give, gives[queue])
                 ctx.set(dut.port[queue].take, takes[queue])
@@ -84,6 +84,7 @@ def test_a_gate_posts_per_iteration_and_at_the_end(outermost):
     async def bench(ctx):
         ctx.set(dut.header, header(posts=[(each, 1), (NO_TOKEN, 1), (last, 0)]))
         ctx.set(dut.last, outermost)
+        await ctx.tick()
         assert ctx.get(dut.posts) == mask(each) | mask(last) * outermost
         assert ctx.get(dut.tokens.give) == 0
         ctx.set(dut.done, 1)
@@ -120,7 +121,7 @@ def test_each_iteration_takes_its_tokens_once_and_never_early(rate):
     total = Counter(t for count, waits in jobs for n in range(count) for t in needed(waits, n == 0))
 
     async def engine(ctx):
-        taken = Counter()
+        taken, taking = Counter(), 0
         for count, waits in jobs:
             ctx.set(gate.header, header(waits))
             for n in range(count):
@@ -130,18 +131,20 @@ def test_each_iteration_takes_its_tokens_once_and_never_early(rate):
                 while not grant:
                     _, _, grant, take, blocked = await ctx.tick().sample(
                         gate.granted, gate.tokens.take, gate.blocked)
-                    assert grant or not take
+                    assert take == taking  # a cycle after the grant
+                    taking = mask(*needed(waits, n == 0)) * grant
                     waited += 1
                     assert waited < 5000, "no grant"
                 assert waited >= 2
-                assert take == mask(*needed(waits, n == 0))
                 assert not blocked
                 taken.update(needed(waits, n == 0))
                 assert taken <= given
                 granted.append(n)
                 ctx.set(gate.request, 0)
                 if rng.random() < 0.5:
-                    await ctx.tick()
+                    _, _, take = await ctx.tick().sample(gate.tokens.take)
+                    assert take == taking
+                    taking = 0
 
     async def poster(ctx):
         while True:
