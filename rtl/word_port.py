@@ -120,7 +120,7 @@ class AxiFront(wiring.Component):
                     m.next = "HOST"
             with m.State("HOST"):
                 # Only the state tells whose the word of a read is, so all others come first.
-                mine = self.host.request.valid & (promises.level == 0)
+                mine = self.host.request.valid & ~promises.any
                 m.d.comb += [
                     Value.cast(request.p).eq(self.host.request.p),
                     request.valid.eq(mine),

@@ -8,6 +8,7 @@ from heddle import Golden, Graph
 from heddle.api import run
 from heddle.outcome import DeviceError
 from heddle.rtl.geometry import PRESETS
+from heddle.rtl.registers import ADDRESS_BITS
 from heddle.runtime import Board
 from heddle.runtime.uart import Uart
 from heddle.sim.board import SimulatedBoard
@@ -84,8 +85,8 @@ def test_parts_of_the_memory_are_checked(uart, address, size, message):
 
 
 def test_a_register_that_is_not_there_is_refused(uart):
-    with pytest.raises(DeviceError, match="accept 1 words of REGISTERS at 0x100"):
-        uart.read(256)
+    with pytest.raises(DeviceError, match="accept 1 words of REGISTERS at 0x1000"):
+        uart.read(1 << ADDRESS_BITS)
     assert uart.read(0) == 0x4845444C
 
 

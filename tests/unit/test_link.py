@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 
 from heddle.rtl.frames import IDENTITY, WORDS, Space, Status
 from heddle.rtl.link import Link
-from heddle.rtl.registers import OFFSETS, Registers
+from heddle.rtl.registers import ADDRESS_BITS, OFFSETS, Registers
 from heddle.runtime.frames import Answer, FrameError, Request
 from heddle.sim.word_memory import WordMemory
 
@@ -136,7 +136,7 @@ def test_the_link_tells_its_version_and_the_size_of_the_memory():
     Request(Space.MEMORY, SIZE - 4, 2),
     Request(Space.MEMORY, 0xFFFF_FFFC, 2),
     Request(Space.MEMORY, 2, 1),
-    Request(Space.REGISTERS, 256, 1),
+    Request(Space.REGISTERS, 1 << ADDRESS_BITS, 1),
     Request(Space.LINK, 8, 1),
     Request(Space.LINK, 0, 1, bytes(4)),
     Request(3, 0, 1),
