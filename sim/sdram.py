@@ -74,7 +74,7 @@ class SimulatedSdram(wiring.Component):
         m.submodules.storage = DomainRenamer("sdram")(self.storage)
         now = Signal(32)
         m.d.sdram += now.eq(now + 1)
-        self._faults = []
+        self._faults: list[tuple[Fault, Value]] = []
         self._start(m, now)
         rows = self._banks(m, now)
         self._data(m, rows)
