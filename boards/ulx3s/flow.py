@@ -72,9 +72,10 @@ class Ulx3s(Board):
             platform.add_file(f"{name}.v", source)
         plan = platform.build(
             top, _NAME, do_build=False, debug_verilog=False,
-            # The last part of the script names each net after its neighbours, which takes longer
-            # than all others and changes nothing. Of what it does else, only this is needed.
-            synth_opts="-run :check", script_after_synth="blackbox =A:whitebox",
+            # abc9 of this version joins nets that have different drivers. The last part of the
+            # script names each net after its neighbours, which takes longer than all others and
+            # changes nothing; of what it does else, only the black boxes are needed.
+            synth_opts="-noabc9 -run :check", script_after_synth="blackbox =A:whitebox",
             nextpnr_opts=f"--seed {_SEED} --router router2 --report {_TIMING}")
         plan.add_file(_DESIGN, json.dumps({
             "geometry": geometry.name, "fingerprint": geometry.fingerprint,
