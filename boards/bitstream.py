@@ -7,11 +7,12 @@ from pathlib import Path
 from ..rtl.geometry import preset
 from .board import Board
 from .summary import Summary
+from .ulx3s.flow import Ulx3s
 from .zcu102.flow import Zcu102
 
 __all__ = ["BOARDS", "bitstream"]
 
-BOARDS: dict[str, Board] = {board.name: board for board in (Zcu102(),)}
+BOARDS: dict[str, Board] = {board.name: board for board in (Zcu102(), Ulx3s())}
 """The boards by name."""
 
 

@@ -53,7 +53,8 @@ class Dealer(wiring.Component):
         armed, all_armed = Signal(), Signal()  # the port whose turn it is, and all, are ready
         burst = self.i.valid & ~self.i.p.end & armed
         end = self.i.valid & self.i.p.end & all_armed
-        asked = Mux(burst, following, turn)
+        # Yosys cannot read a multiplexer without bits, so a single port has none.
+        asked = Mux(burst, following, turn) if len(self.o) > 1 else Const(0, 1)
         found = ready.bit_select(asked, 1)
         m.d.sync += [
             turn.eq(Mux(found, asked, asked + 1)),

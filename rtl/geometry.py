@@ -326,10 +326,11 @@ PRESETS: dict[str, Geometry] = {g.name: g for g in (
              scratchpad_bytes=512 << 10, scratchpad_banks=2, operand_steps=512,
              dma_ports=2, dma_bytes=16, outstanding=16, clock_mhz_assumed=250,
              bandwidth_assumed=16),
-    # 128 MAC a cycle on 128 of the 156 multipliers of an ECP5-85F.
-    Geometry(name="ecp5", rows=4, lanes=8, depth=4, contexts=16,
+    # 64 MAC a cycle beside the lanes on the multipliers of an ECP5-85F; SDRAM of 16 bits.
+    Geometry(name="ulx3s", rows=4, lanes=4, depth=4, contexts=16,
              scratchpad_bytes=128 << 10, scratchpad_banks=1, operand_steps=512,
-             dma_ports=1, dma_bytes=4, outstanding=2, address_bits=32, clock_mhz_assumed=50),
+             dma_ports=1, dma_bytes=4, outstanding=2, address_bits=32, clock_mhz_assumed=50,
+             bandwidth_assumed=2),
     # A few cells, for tests in seconds; two vectors a word, two ports, short bursts.
     Geometry(name="tiny", rows=4, lanes=4, depth=2, contexts=8,
              scratchpad_bytes=8 << 10, scratchpad_banks=2, operand_steps=64,

@@ -31,7 +31,8 @@ _console = Console()
 
 _geometry = click.option("--geometry", type=click.Choice(list(PRESETS)), default="zcu102",
                          show_default=True, help="Sizes of the accelerator.")
-_DEVICES = "rtl: the RTL in Verilator; golden: the NumPy model; uio or pynq:FILE.bit: a board."
+_DEVICES = ("rtl: the RTL in Verilator; golden: the NumPy model; uio, pynq:FILE.bit or uart:PORT: "
+            "a board.")
 _device = click.option("--device", metavar="NAME", default="rtl", show_default=True, help=_DEVICES)
 _json = click.option("--json", "file", type=_FILE, help="File for the report.")
 _seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
@@ -387,7 +388,7 @@ def load(bitstream: Path, overlay: Path | None) -> None:
 
 @main.command()
 @click.option("--device", metavar="NAME", default="uio", show_default=True,
-              help="The way to the board: uio, uio:NAME or pynq:FILE.bit.")
+              help="The way to the board: uio, uio:NAME, pynq:FILE.bit or uart:PORT.")
 @_json
 def probe(device: str, file: Path | None) -> None:
     """Show what the registers of an accelerator on a board hold, and which geometry it has."""
@@ -461,7 +462,7 @@ def explore(tokens: int, array: tuple[str, ...], scratchpad: tuple[int, ...],
 
 
 @main.command()
-@click.option("--board", required=True, help="The board: zcu102.")
+@click.option("--board", required=True, help="The board: zcu102 or ulx3s.")
 @click.option("--geometry", type=click.Choice(list(PRESETS)),
               help="Sizes of the accelerator, if not those that are meant for the board.")
 @click.option("--clock-mhz", type=click.FloatRange(1), help="Clock, if not the geometry's.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..outcome import DeviceError
 from .board import Board, probe
 from .transport import Transport
 
@@ -22,12 +23,21 @@ def _pynq(place: str) -> Transport:
     return Pynq(place)
 
 
-TRANSPORTS: dict[str, Callable[[str], Transport]] = {"uio": _uio, "pynq": _pynq}
+def _uart(place: str) -> Transport:
+    from .uart import Uart
+
+    if not place:
+        raise DeviceError("A board at a serial port must be named with its port, as "
+                          "uart:/dev/ttyUSB0")
+    return Uart(place)
+
+
+TRANSPORTS: dict[str, Callable[[str], Transport]] = {"uio": _uio, "pynq": _pynq, "uart": _uart}
 """The ways by name; each takes what follows the name and a colon: a device, a file or a port."""
 
 
 def open_transport(name: str) -> Transport:
-    """Return the way to an accelerator: ``uio``, ``uio:NAME`` or ``pynq:FILE.bit``.
+    """Return the way to an accelerator: ``uio``, ``uio:NAME``, ``pynq:FILE.bit`` or ``uart:PORT``.
 
     Raises
     ------

@@ -54,8 +54,8 @@ def imported(path):
 
 @pytest.mark.parametrize(("folder", "allowed"), [
     ("rtl", lambda name: name.startswith("rtl.")),
-    ("sw", lambda name: not name.startswith("rtl.") or name in ("rtl.geometry", "rtl.isa",
-                                                                "rtl.registers")),
+    ("sw", lambda name: not name.startswith("rtl.") or name in ("rtl.geometry", "rtl.frames",
+                                                                "rtl.isa", "rtl.registers")),
     ("sim", lambda name: not name.startswith("boards")),
 ])
 def test_imports(folder, allowed):

@@ -41,7 +41,7 @@ def test_words_of_a_list_hold_its_fields(candidates, bits):
 
 def test_the_presets_have_their_sizes():
     assert {name: g.peak_macs_per_cycle for name, g in PRESETS.items()} == {
-        "zcu102": 4096, "zcu102-nm": 4096, "compact": 1024, "ecp5": 128, "tiny": 32, "tiny-nm": 32}
+        "zcu102": 4096, "zcu102-nm": 4096, "compact": 1024, "ulx3s": 64, "tiny": 32, "tiny-nm": 32}
     assert preset("tiny") is preset(TINY) is TINY
 
 

@@ -41,7 +41,7 @@ def check(graph, inputs, geometry, error=0.03):
 @pytest.mark.parametrize("pre", [False, True], ids=["post", "pre"])
 @pytest.mark.parametrize("rms", [False, True], ids=["layer", "rms"])
 @pytest.mark.parametrize(("geometry", "tokens", "features"), [
-    ("tiny", 9, 12), ("tiny", 3, 5), ("ecp5", 20, 24), ("compact", 40, 70), ("zcu102", 70, 100)])
+    ("tiny", 9, 12), ("tiny", 3, 5), ("ulx3s", 20, 24), ("compact", 40, 70), ("zcu102", 70, 100)])
 def test_blocks_run_as_their_integers_say(geometry, tokens, features, pre, rms):
     check(*block(tokens, features, pre=pre, rms=rms), geometry, error=0.05)
 

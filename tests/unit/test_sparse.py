@@ -88,7 +88,7 @@ def test_any_chain(geometry, tokens, features, density, seed):
     check(graph, g, seed=seed)
 
 
-@pytest.mark.parametrize("geometry", ["zcu102", "zcu102-nm", "compact", "ecp5"])
+@pytest.mark.parametrize("geometry", ["zcu102", "zcu102-nm", "compact", "ulx3s"])
 @pytest.mark.parametrize("features", [(300, 200, 100), (1000, 700)])
 def test_every_geometry(geometry, features):
     g = preset(geometry)
