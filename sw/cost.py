@@ -21,12 +21,12 @@ from .rtl.isa import INSTRUCTION_BYTES, TOKENS, Opcode, Queue
 __all__ = ["Estimate", "Span", "estimate", "fill_cycles"]
 
 _QUEUE_DEPTH = 4
-_REQUEST = 2  # between bursts of the program
+_REQUEST = 5  # between bursts of the program
 _LIST = 13  # from the last word of a list to the first step that it names
-_START = 4  # from the start bit to the first request
-_GRANT = 3  # an iteration's tokens, and its first request
-_TRANSFER = 7  # from a grant to the first burst, and from the last beat to the tokens
-_FILL = 8  # from a word's request to its tokens, and between instructions
+_START = 8  # from the start bit to the first request
+_GRANT = 5  # an iteration's tokens, and its first request
+_TRANSFER = 10  # from a grant to the first burst, and from the last beat to the tokens
+_FILL = 10  # from a word's request to its tokens, and between instructions
 _NORM = 28  # from the first request for a tile to its first row, and from the last to the tokens
 _ROOT = 41  # from the last row of a first pass to the root of the first lane, and to a result
 _ISSUE = 4  # from the address of a step to its operands

@@ -16,7 +16,7 @@ Process = Generator[float | None, None, None]
 """Yields the cycle in which it goes on, or ``None`` to go on when something has happened."""
 
 _READ_AGAIN = 1  # from the last beat of a read to the next address, beyond the latency
-_WRITE_AGAIN = 2  # the same of a write, from its response
+_WRITE_AGAIN = 4  # the same of a write, from its response
 
 
 class Clock:

@@ -12,11 +12,10 @@ from heddle.rtl.geometry import preset
 from heddle.spread import SPREAD, compare
 
 
-@pytest.mark.parametrize(("geometry", "workload"), [
-    pytest.param(geometry, workload, id=f"{geometry}: {workload.name}")
-    for geometry in ("tiny", "compact") for workload in SPREAD[geometry]])
-def test_prediction_is_within_five_percent(geometry, workload):
-    found = compare(workload, geometry)
+@pytest.mark.parametrize("workload", [pytest.param(workload, id=workload.name)
+                                      for workload in SPREAD["compact"]])
+def test_prediction_is_within_five_percent(workload):
+    found = compare(workload, "compact")
     assert found.predicted == pytest.approx(found.cycles, rel=0.05)
     assert found.array_predicted == found.array_cycles
 
@@ -26,13 +25,13 @@ def test_the_command(monkeypatch):
     result = CliRunner().invoke(main, ["bench", "cost", "--geometry", "tiny"])
     assert result.exit_code == 0, result.output
     assert result.output.count("| tiny | linear ") == 2
-    result = CliRunner().invoke(main, ["bench", "cost", "--geometry", "ecp5"])
+    result = CliRunner().invoke(main, ["bench", "cost", "--geometry", "ulx3s"])
     assert result.exit_code == 1
-    assert "is compared on tiny, compact, zcu102, not on ecp5" in " ".join(result.output.split())
+    assert "is compared on tiny, compact, zcu102, not on ulx3s" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("latency", [10, 100, 300])
-@pytest.mark.parametrize("shape", [(7, 33, 33), (40, 64, 40), (33, 128, 70)])
+@pytest.mark.parametrize("shape", [(33, 128, 70), (64, 128, 128), (128, 200, 256)])
 def test_estimate_is_close(shape, latency):
     tokens, inputs, outputs = shape
     rng = np.random.default_rng(0)
@@ -40,8 +39,8 @@ def test_estimate_is_close(shape, latency):
     x = graph.input("x", tokens=tokens, features=inputs)
     graph.output(graph.linear("y", x, rng.normal(size=(outputs, inputs))))
     values = {"x": rng.normal(size=(tokens, inputs))}
-    program = heddle.compile(graph, values, "tiny")
-    report = heddle.run(program, values, device=Rtl(preset("tiny"), latency=latency)).report
+    program = heddle.compile(graph, values, "compact")
+    report = heddle.run(program, values, device=Rtl(preset("compact"), latency=latency)).report
     expected = estimate(program.decoded(), program.geometry, latency=latency)
     assert expected.cycles == pytest.approx(report["cycles"], rel=0.05)
     assert expected.array_cycles == report["array_cycles"]
