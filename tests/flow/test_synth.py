@@ -9,7 +9,7 @@ from heddle.boards import synth
 from heddle.cli import main
 from heddle.rtl.geometry import preset
 
-NAMED = {"staging": 7, "load": 6, "scratchpad": 6, "drain": 6}
+NAMED = {"staging": 7, "load": 6, "scratchpad": 6, "lists": 6, "store": 6, "drain": 6}
 """Blocks with paths of more than ``synth.LIMIT`` levels, which docs/synthesis.md names."""
 
 
@@ -29,6 +29,11 @@ def test_a_preset_fits_its_device_and_its_logic_is_shallow(tmp_path, geometry):
         assert sum(block[kind] for block in blocks.values()) == report[kind]
     # Two products a cycle from each DSP of the array.
     assert 2 * blocks["cells"]["dsp"] == preset(geometry).peak_macs_per_cycle
+
+    # Predicted from the sizes alone: DSPs and block RAMs exactly, LUTs within 15 %.
+    predicted = report["predicted"]
+    assert (predicted["dsp"], predicted["bram36"]) == (report["dsp"], report["bram36"])
+    assert predicted["lut"] == pytest.approx(report["lut"], rel=0.15)
 
     levels = {name: block["levels"] for name, block in blocks.items()}
     assert max(levels.values()) == report["max_lut_levels"]
