@@ -19,7 +19,8 @@ def test_a_preset_fits_its_device_and_its_logic_is_shallow(tmp_path, geometry):
     file = tmp_path / "report.json"
     result = CliRunner().invoke(main, ["synth", "--geometry", geometry, "--json", str(file)])
     assert result.exit_code == 0, result.output
-    assert f"{geometry} on xczu9eg" in " ".join(result.output.split())
+    assert geometry in result.output
+    assert "xczu9eg" in result.output
     report = json.loads(file.read_text())
     blocks = {block["block"]: block for block in report["blocks"]}
     for kind, most in (("lut", 0.60), ("ff", 1), ("dsp", 1), ("bram36", 0.85)):
