@@ -100,7 +100,7 @@ def synthesise(geometry: Geometry) -> dict[str, Any]:
     RuntimeError
         If Yosys fails, or makes a primitive that is not known here.
     """
-    modules = _map(Accelerator(geometry), _TOP)
+    modules = _map(lambda: Accelerator(geometry), _TOP)
     blocks = _Blocks(modules, Levels(modules))
     counts = count(_total(modules, _TOP))
     rows: list[dict[str, Any]] = [{"block": name, **count(cells)}
@@ -145,7 +145,7 @@ def synthesise_block(block: str, geometry: Geometry) -> dict[str, Any]:
         raise ValueError(f"Block must be one of {', '.join(BLOCKS)}, not {block!r}")
     per = BLOCKS[block].per
     number = getattr(geometry, per)
-    modules = _map(BLOCKS[block].make(geometry), block)
+    modules = _map(lambda: BLOCKS[block].make(geometry), block)
     counts = count(_total(modules, block))
     return {"block": block, "geometry": geometry.name,
             "yosys": importlib.metadata.version("pyosys"), per: number, **counts,
@@ -171,12 +171,15 @@ def table(report: Mapping[str, Any]) -> Table:
     return shown
 
 
-def _map(component: wiring.Component, top: str) -> dict[str, Any]:
-    """Return the modules of a component in primitives of UltraScale+, as Yosys writes them."""
+def _map(make: Callable[[], wiring.Component], top: str) -> dict[str, Any]:
+    """Return the modules of a component in primitives of UltraScale+, as Yosys writes them.
+
+    It is made if there is a Yosys for it.
+    """
     if importlib.util.find_spec("pyosys") is None:
         raise ModuleNotFoundError("Synthesis needs Yosys, which the extra synth installs: "
                                   "pip install 'heddle[synth]'")
-    return _netlist(*rtlil(component, top, "xilinx"), top)
+    return _netlist(*rtlil(make(), top, "xilinx"), top)
 
 
 def _netlist(text: str, macros: Mapping[str, str], top: str) -> dict[str, Any]:

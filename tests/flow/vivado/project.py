@@ -12,7 +12,7 @@ from .session import Session
 
 __all__ = ["Project"]
 
-_PRIMITIVES = {"DSP48E2"}
+_PRIMITIVES = {"DSP48E2", "LUT6_2"}
 
 
 class Project(Session):
