@@ -130,7 +130,7 @@ class Project(Session):
 def _check_modules(verilog: str) -> None:
     """Refuse Verilog in which modules are missing, defined twice, or those of the device."""
     defined = re.findall(r"^module (\\\S+|\w+)", verilog, re.MULTILINE)
-    for name in {*defined, *_PRIMITIVES}:
+    for name in sorted({*defined, *_PRIMITIVES}):
         if defined.count(name) > (name not in _PRIMITIVES):
             raise ValueError(f"Module {name} must be defined once, or not if it is a primitive")
     used = re.findall(r"^  (\\\S+|[A-Za-z]\w*) +(?:\w+ \(|#\()", verilog, re.MULTILINE)
