@@ -40,7 +40,7 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     ``heddle_NAME.vlt``
         Which of Verilator's warnings do not matter, and why.
     ``dsp48e2.v``
-        For technology ``xilinx``: a model of the primitive, for simulators without the vendor's.
+        For technology ``xilinx``: models of the primitives, for simulators without the vendor's.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
         f"{name}.md": "the registers, for people",
         f"{name}.core": "the FuseSoC core",
         f"{name}.vlt": "which of Verilator's warnings do not matter, and why",
-        **({models: "a model of the primitive DSP48E2, for simulation"} if models else {}),
+        **({models: "models of DSP48E2 and LUT6_2, for simulation"} if models else {}),
     }
     description = describe(accelerator, name, technology, text, about)
     texts = [text, "\n".join(macros.values()), json.dumps(description, indent=2) + "\n",

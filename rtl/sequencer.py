@@ -60,7 +60,7 @@ class Fetch(wiring.Component):
         wiring.connect(m, wiring.flipped(self.beats), buffer.i)
 
         # Bursts end at multiples of their greatest length and at the end of the program. Each takes
-        # some cycles to prepare, which is far less than its beats take.
+        # some cycles to prepare, which is far less than the beats of a long one take.
         missing = Signal(32 + (self.instruction_beats - 1).bit_length())
         reserved = Signal(range(room + 1))
         address = Signal.like(self.address)

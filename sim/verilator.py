@@ -20,7 +20,7 @@ __all__ = ["DSP48E2", "build_bench", "build_program", "cache_directory", "cached
            "verilator_environment"]
 
 DSP48E2 = Path(__file__).with_name("dsp48e2.v")
-"""Functional model of the primitive, which designs for technology ``xilinx`` need."""
+"""Functional models of the primitives, which designs for technology ``xilinx`` need."""
 
 _WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
 # The slow files hold constructors, which run once but take minutes to optimise.
