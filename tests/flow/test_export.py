@@ -179,7 +179,9 @@ def test_full_size(name, candidates, seconds, tmp_path):
     assert sum(os.times()[CHILD_TIMES]) - before < seconds
     assert verilog.stat().st_size < 4_000_000
     text, top = verilog.read_text(), verilog.stem
-    assert count(text, top, "DSP48E2") == 16 * 32 // 2 * 8
+    [cascade] = [name for name in modules(text) if name.endswith(".cascade")]
+    assert count(text, cascade, "DSP48E2") == 8
+    assert count(text, top, cascade) == 16 * 32 // 2
     assert count(text, top, "heddle_bank_4096x1024") == 4
     assert count(text, top, "heddle_ram_1r1w") == 8 * candidates + 1  # operands and lists
 
