@@ -8,7 +8,7 @@ from pathlib import Path
 from ..rtl.accelerator import Accelerator
 from ..rtl.export import verilog_parts
 from ..rtl.geometry import Geometry
-from ..sim.verilator import DSP48E2
+from ..sim.verilator import MODELS
 from .description import describe
 from .fusesoc import core
 from .interfaces import annotate
@@ -39,8 +39,8 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
         The FuseSoC core.
     ``heddle_NAME.vlt``
         Which of Verilator's warnings do not matter, and why.
-    ``dsp48e2.v``
-        For technology ``xilinx``: models of the primitives, for simulators without the vendor's.
+    ``dsp48e2.v``, ``ecp5.v``
+        Models of the technology's primitives, for simulators without the vendor's.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
     name = "heddle_" + geometry.name.replace("-", "_")
     accelerator = Accelerator(geometry)
     text, macros = verilog_parts(accelerator, name, technology, axi_clock=True)
-    models = None
     if technology == "xilinx":
-        text, models = annotate(text, name, accelerator), DSP48E2.name
+        text = annotate(text, name, accelerator)
+    models = {file.name: file.read_text() for file in MODELS[technology]}
     about = {
         f"{name}.v": "the accelerator",
         "heddle_ram.v": "the memory macros, which an ASIC flow replaces by its own",
@@ -70,12 +70,12 @@ def export(geometry: Geometry, folder: str | Path, *, technology: str = "generic
         f"{name}.md": "the registers, for people",
         f"{name}.core": "the FuseSoC core",
         f"{name}.vlt": "which of Verilator's warnings do not matter, and why",
-        **({models: "models of DSP48E2 and LUT6_2, for simulation"} if models else {}),
+        **dict.fromkeys(models, "models of primitives, for simulation"),
     }
     description = describe(accelerator, name, technology, text, about)
     texts = [text, "\n".join(macros.values()), json.dumps(description, indent=2) + "\n",
              header(geometry), document(), core(geometry, name, technology, models),
-             waivers(f"{name}.v", models), *([DSP48E2.read_text()] if models else [])]
+             waivers(f"{name}.v", models), *models.values()]
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in zip(about, texts, strict=True):
         (folder / file).write_text(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterable
 
 from ..rtl.geometry import Geometry
 
@@ -40,13 +41,12 @@ targets:
 
 _MODELS = """\
   models:
-    files:
-      - {models}
+    files: [{models}]
     file_type: verilogSource-2005
 """
 
 
-def core(geometry: Geometry, top: str, technology: str, models: str | None = None) -> str:
+def core(geometry: Geometry, top: str, technology: str, models: Iterable[str] = ()) -> str:
     """Return the core file (CAPI2) of an accelerator.
 
     Parameters
@@ -56,10 +56,11 @@ def core(geometry: Geometry, top: str, technology: str, models: str | None = Non
         Name of the top module, and of the files without their endings.
     technology : str
         What it was exported for.
-    models : str, optional
-        Name of a file with models of primitives, for simulation and lint.
+    models : iterable of str
+        Names of files with models of primitives, for simulation and lint.
     """
+    names = ", ".join(models)
     return _CORE.format(
         top=top, version=importlib.metadata.version("heddle"), geometry=geometry.name,
-        technology=technology, models=_MODELS.format(models=models) if models else "",
-        lint="models, " if models else "")
+        technology=technology, models=_MODELS.format(models=names) if names else "",
+        lint="models, " if names else "")

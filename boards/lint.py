@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 __all__ = ["WAIVERS", "waivers"]
 
 WAIVERS = {
@@ -25,21 +27,21 @@ WAIVERS = {
 """Why each warning is waived, by its name; every other warning counts."""
 
 
-def waivers(verilog: str, models: str | None = None) -> str:
+def waivers(verilog: str, models: Iterable[str] = ()) -> str:
     """Return a configuration file for Verilator.
 
     Parameters
     ----------
     verilog : str
         Name of the file whose warnings are waived by :data:`WAIVERS`.
-    models : str, optional
-        Name of a file with models for simulation, which are not looked at.
+    models : iterable of str
+        Names of files with models for simulation, which are not looked at.
     """
     lines = ["`verilator_config", ""]
     for rule, reason in WAIVERS.items():
         lines += [f"// {reason}", f'lint_off -rule {rule} -file "*{verilog}"']
     lines += [f"// {WAIVERS['DECLFILENAME']}", 'lint_off -rule DECLFILENAME -file "*heddle_ram.v"']
-    if models:
+    for model in models:
         lines += ["// A model for simulation is no part of the design.",
-                  f'lint_off -file "*{models}"']
+                  f'lint_off -file "*{model}"']
     return "\n".join([*lines, ""])

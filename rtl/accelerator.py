@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from .axi import Axi4, Axi4Lite
 from .core import Core, Error
 from .geometry import Geometry
+from .global_net import global_net
 from .isa import Queue
 from .registers import ADDRESS_BITS, IDENTITY, Registers
 
@@ -54,7 +55,7 @@ class Accelerator(wiring.Component):
         clear = Signal()
         core = Core(self.geometry)
         m.submodules.registers = registers = Registers()
-        m.submodules.core = ResetInserter(clear)(core)
+        m.submodules.core = ResetInserter(global_net(m, platform, clear, name="clear"))(core)
         wiring.connect(m, wiring.flipped(self.s_axi), registers.bus)
         for inner, outer in zip(core.axi, self.m_axi, strict=True):
             wiring.connect(m, inner, wiring.flipped(outer))

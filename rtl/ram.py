@@ -4,9 +4,16 @@ Amaranth writes every row of a memory into the Verilog, which for a scratchpad o
 be most of the text. These two modules are written by hand instead; an ASIC flow replaces them by
 its own macros of the same name and ports. Pure-Python simulation uses an Amaranth memory with the
 same timing.
+
+What a port reads from a word in the cycle in which the other one writes it is undefined: block RAMs
+differ in that, and ``no_rw_check`` tells Yosys that it need not care. In Verilator it is the
+opposite of every bit, so that a test fails if a result ever depends on it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from amaranth import *
 from amaranth.lib import memory, wiring
@@ -26,11 +33,14 @@ module heddle_ram_1r1w #(parameter WIDTH = 8, parameter DEPTH = 2, parameter ADD
     input  wire [ADDR-1:0]  read_addr,
     output reg  [WIDTH-1:0] read_data
 );
-    (* ram_style = "block" *) reg [WIDTH-1:0] mem [0:DEPTH-1];
+    (* ram_style = "block", no_rw_check *) reg [WIDTH-1:0] mem [0:DEPTH-1];
     reg [WIDTH-1:0] read_q;
     always @(posedge clk) begin
         if (write_en) mem[write_addr] <= write_data;
         read_q <= mem[read_addr];
+`ifdef VERILATOR
+        if (write_en && write_addr == read_addr) read_q <= ~mem[read_addr];
+`endif
         read_data <= read_q;
     end
 endmodule
@@ -49,10 +59,13 @@ module heddle_ram_1r1rw #(parameter WIDTH = 8, parameter DEPTH = 2, parameter AD
     input  wire [WIDTH-1:0] b_write_data,
     output reg  [WIDTH-1:0] b_data
 );
-    (* ram_style = "block" *) reg [WIDTH-1:0] mem [0:DEPTH-1];
+    (* ram_style = "block", no_rw_check *) reg [WIDTH-1:0] mem [0:DEPTH-1];
     reg [WIDTH-1:0] a_q, b_q;
     always @(posedge clk) begin
         if (a_en) a_q <= mem[a_addr];
+`ifdef VERILATOR
+        if (a_en && b_en && b_write && a_addr == b_addr) a_q <= ~mem[a_addr];
+`endif
         a_data <= a_q;
     end
     always @(posedge clk) begin
@@ -65,10 +78,50 @@ module heddle_ram_1r1rw #(parameter WIDTH = 8, parameter DEPTH = 2, parameter AD
 endmodule
 """
 
+_DUAL_PORT_SLICES = """\
+// True dual port block RAM: port a reads; port b reads or writes; both have output registers.
+// A block RAM of an ECP5 holds all words of a slice, so that no multiplexer follows.
+module heddle_ram_1r1rw #(parameter WIDTH = 8, parameter DEPTH = 2, parameter ADDR = 1) (
+    input  wire             clk,
+    input  wire             a_en,
+    input  wire [ADDR-1:0]  a_addr,
+    output reg  [WIDTH-1:0] a_data,
+    input  wire             b_en,
+    input  wire             b_write,
+    input  wire [ADDR-1:0]  b_addr,
+    input  wire [WIDTH-1:0] b_write_data,
+    output reg  [WIDTH-1:0] b_data
+);
+    localparam SLICE = DEPTH > 8192 ? 1 : DEPTH > 1024 ? 16384 / DEPTH : 18;
+    genvar first;
+    generate for (first = 0; first < WIDTH; first = first + SLICE) begin : slice
+        localparam BITS = WIDTH - first < SLICE ? WIDTH - first : SLICE;
+        (* ram_style = "block", no_rw_check *) reg [BITS-1:0] mem [0:DEPTH-1];
+        reg [BITS-1:0] a_q, b_q;
+        always @(posedge clk) begin
+            if (a_en) a_q <= mem[a_addr];
+`ifdef VERILATOR
+            if (a_en && b_en && b_write && a_addr == b_addr) a_q <= ~mem[a_addr];
+`endif
+            a_data[first +: BITS] <= a_q;
+        end
+        always @(posedge clk) begin
+            if (b_en) begin
+                if (b_write) mem[b_addr] <= b_write_data[first +: BITS];
+                else b_q <= mem[b_addr];
+            end
+            b_data[first +: BITS] <= b_q;
+        end
+    end endgenerate
+endmodule
+"""
+
 
 class _Ram(wiring.Component):
     module: str
     source: str
+    sources: Mapping[str, str] = MappingProxyType({})
+    """Instead of ``source``, by technology."""
 
     def __init__(self, width: int, depth: int, ports: dict[str, wiring.Member]):
         self.width = width
@@ -81,7 +134,7 @@ class _Ram(wiring.Component):
             ports = {("i_" if member.flow == In else "o_") + path[0]: value
                      for path, member, value in self.signature.flatten(self)}
             m.submodules.ram = platform.macro(
-                self.module, self.source, i_clk=ClockSignal(), p_WIDTH=self.width,
+                self.module, self.sources.get(platform.technology, self.source), i_clk=ClockSignal(), p_WIDTH=self.width,
                 p_DEPTH=self.depth, p_ADDR=(self.depth - 1).bit_length(), **ports)
         else:
             m.submodules.ram = ram = memory.Memory(shape=unsigned(self.width), depth=self.depth,
@@ -148,6 +201,7 @@ class DualPortRam(_Ram):
 
     module = "heddle_ram_1r1rw"
     source = _DUAL_PORT
+    sources = MappingProxyType({"ecp5": _DUAL_PORT_SLICES})
 
     def __init__(self, width: int, depth: int):
         addr = (depth - 1).bit_length()

@@ -12,8 +12,8 @@ from amaranth.lib import wiring
 
 __all__ = ["TECHNOLOGIES", "ElaboratedModule", "Target", "flat_ports", "place", "technology"]
 
-TECHNOLOGIES = ("generic", "xilinx")
-"""Plain RTL for any tool, or explicit UltraScale+ primitives where they are worth it."""
+TECHNOLOGIES = ("generic", "xilinx", "ecp5")
+"""Plain RTL for any tool, or explicit primitives of UltraScale+ or ECP5 where they are worth it."""
 
 
 def flat_ports(component: wiring.Component) -> dict[str, tuple[Value, PortDirection]]:

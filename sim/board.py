@@ -17,7 +17,7 @@ from ..rtl.geometry import Geometry
 from ..rtl.soc import Soc
 from .sdram import SimulatedSdram
 from .storage import STORAGE_SOURCES
-from .verilator import build_program
+from .verilator import MODELS, build_program
 
 __all__ = ["Bench", "SimulatedBoard"]
 
@@ -88,8 +88,8 @@ class SimulatedBoard:
         """Return the path of the simulation program, which is built unless the cache has it."""
         soc = Soc(self.geometry, clock_mhz=_CLOCK_MHZ, divisor=self.divisor,
                   silence=self.silence)
-        return build_program(verilog(Bench(soc), "board"), "board",
-                             [_HERE / "board.cpp", *STORAGE_SOURCES])
+        return build_program(verilog(Bench(soc), "board", "ecp5"), "board",
+                             [_HERE / "board.cpp", *STORAGE_SOURCES, *MODELS["ecp5"]])
 
     def __enter__(self) -> Self:
         program = self.build()

@@ -20,7 +20,7 @@ from ..rtl.registers import OFFSETS, mask
 from .session import Session
 from .storage import STORAGE_SOURCES
 from .system import System
-from .verilator import DSP48E2, build_program, cached, digest
+from .verilator import MODELS, build_program, cached, digest
 
 __all__ = ["SAMPLED", "Run", "Simulator"]
 
@@ -63,7 +63,7 @@ class Simulator:
     accelerator
         Makes another component with the same ports to take its place.
     technology
-        One of :data:`~heddle.rtl.target.TECHNOLOGIES`; of ``xilinx`` the primitives are modelled.
+        One of :data:`~heddle.rtl.target.TECHNOLOGIES`; the primitives are modelled.
     """
 
     def __init__(self, geometry: Geometry,
@@ -81,9 +81,8 @@ class Simulator:
         RuntimeError
             If Verilator or the compiler fails.
         """
-        primitives = [DSP48E2] if self.technology == "xilinx" else []
         return build_program(self._verilog(), "system",
-                             [*_HARNESS, *STORAGE_SOURCES, *primitives], trace=trace)
+                             [*_HARNESS, *STORAGE_SOURCES, *MODELS[self.technology]], trace=trace)
 
     def run(self, image: ArrayLike | bytes, *, program: int, length: int, limit: int,
             latency: int = 100, bandwidth: int = 48, window: int = 1024, base: int = 0,

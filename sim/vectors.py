@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from amaranth import *
@@ -13,9 +13,9 @@ from amaranth.sim import Simulator
 
 from ..rtl.export import verilog
 from ..rtl.target import flat_ports
-from .verilator import DSP48E2, build_program
+from .verilator import MODELS, build_program
 
-__all__ = ["DSP48E2", "play_vectors"]
+__all__ = ["play_vectors"]
 
 _DRIVER = Path(__file__).with_name("vectors.cpp")
 
@@ -45,8 +45,7 @@ class _Packed(wiring.Component):
 
 
 def play_vectors(component: wiring.Component, vectors: Iterable[Mapping[str, int]],
-                 technology: str | None = None, sources: Sequence[Path] = ()
-                 ) -> list[dict[str, int]]:
+                 technology: str | None = None) -> list[dict[str, int]]:
     """Return what the outputs of a component show after each clock edge.
 
     Parameters
@@ -58,8 +57,6 @@ def play_vectors(component: wiring.Component, vectors: Iterable[Mapping[str, int
     technology : :class:`str`, optional
         Technology to export the component for, to be simulated by Verilator; if there is none,
         Amaranth simulates it, which is slower but needs no build.
-    sources
-        Verilog files that the exported component needs.
     """
     packed = _Packed(component)
     words = [_pack(vector, packed.inputs) for vector in vectors]
@@ -67,7 +64,7 @@ def play_vectors(component: wiring.Component, vectors: Iterable[Mapping[str, int
         played = _simulate(packed, words)
     else:
         text = verilog(packed, "vectors", technology)
-        played = _run(build_program(text, "vectors", [_DRIVER, *sources]), packed, words)
+        played = _run(build_program(text, "vectors", [_DRIVER, *MODELS[technology]]), packed, words)
     return [_unpack(word, packed.outputs) for word in played]
 
 

@@ -16,11 +16,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["DSP48E2", "build_bench", "build_program", "cache_directory", "cached", "digest",
+__all__ = ["MODELS", "build_bench", "build_program", "cache_directory", "cached", "digest",
            "verilator_environment"]
 
-DSP48E2 = Path(__file__).with_name("dsp48e2.v")
-"""Functional models of the primitives, which designs for technology ``xilinx`` need."""
+MODELS = {"generic": (),
+          "xilinx": (Path(__file__).with_name("dsp48e2.v"),),
+          "ecp5": (Path(__file__).with_name("ecp5.v"),)}
+"""Functional models of the primitives that designs for each technology need."""
 
 _WARNINGS = ["-Wno-fatal", "-Wno-lint", "-Wno-style"]
 # The slow files hold constructors, which run once but take minutes to optimise.

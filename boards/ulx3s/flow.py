@@ -65,7 +65,7 @@ class Ulx3s(Board):
                              f"not {clock_mhz:g}: its PLL makes no others")
         soc = self.soc(geometry, clock_mhz)
         top = Top(soc, _SOC, round(clock_mhz))
-        text, macros = rtlil(soc, _SOC)
+        text, macros = rtlil(soc, _SOC, "ecp5")
         platform = ULX3S_85F_Platform()
         platform.add_file(f"{_SOC}.il", text.replace("attribute \\top 1\n", ""))
         for name, source in macros.items():
@@ -76,7 +76,7 @@ class Ulx3s(Board):
             # script names each net after its neighbours, which takes longer than all others and
             # changes nothing; of what it does else, only the black boxes are needed.
             synth_opts="-noabc9 -run :check", script_after_synth="blackbox =A:whitebox",
-            nextpnr_opts=f"--seed {_SEED} --router router2 --report {_TIMING}")
+            nextpnr_opts=f"--seed {_SEED} --placer static --router router2 --report {_TIMING}")
         plan.add_file(_DESIGN, json.dumps({
             "geometry": geometry.name, "fingerprint": geometry.fingerprint,
             "clock_mhz": top.clock_mhz}) + "\n")

@@ -6,7 +6,6 @@ from math import gcd
 
 from amaranth import *
 from amaranth.lib import io
-from amaranth.lib.cdc import ResetSynchronizer
 
 from ...rtl.soc import Soc
 from ...rtl.target import flat_ports
@@ -22,7 +21,7 @@ CLOCKS_MHZ = (40, 50, 60, 100)
 
 
 class Top(Elaboratable):
-    """Pins, clock and reset around the system, which is a module of its own.
+    """Pins and clock around the system, which is a module of its own.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ class Top(Elaboratable):
         pins["leds"] = leds
         self._sdram(m, platform, pins)
         m.submodules.soc = Instance(
-            self._name, ("i", "clk", ClockSignal()), ("i", "rst", ResetSignal()),
+            self._name, ("i", "clk", ClockSignal()), ("i", "rst", Const(0)),
             *(("i" if direction.value == "input" else "o", port, pins[port])
               for port, (_, direction) in self._ports.items()))
         return m
@@ -77,7 +76,11 @@ class Top(Elaboratable):
         m.d.comb += [clock.o[0].eq(1), clock.o[1].eq(0)]
 
     def _clocks(self, m: Module, platform) -> None:
-        """Make the clock of the system, and one a quarter of a period later for the SDRAM."""
+        """Make the clock of the system, and one a quarter of a period later for the SDRAM.
+
+        Both start when the PLL has locked, with the registers as the configuration left them. So
+        the system needs no reset.
+        """
         m.submodules.crystal = crystal = io.Buffer("i", platform.request("clk25", dir="-"))
         divisor, step = _VCO_MHZ // self.clock_mhz, gcd(_CRYSTAL_MHZ, self.clock_mhz)
         clock, later, locked = Signal(), Signal(), Signal()
@@ -94,7 +97,7 @@ class Top(Elaboratable):
             i_CLKI=crystal.i, i_CLKFB=clock, o_CLKOP=clock, o_CLKOS=later, o_LOCK=locked,
             i_RST=0, i_STDBY=0, i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=1, i_PHASESTEP=1,
             i_PHASELOADREG=1, i_PLLWAKESYNC=0, i_ENCLKOP=0, i_ENCLKOS=0)
-        m.domains.sync = ClockDomain()
-        m.domains.sdram = ClockDomain(reset_less=True)
-        m.d.comb += [ClockSignal().eq(clock), ClockSignal("sdram").eq(later)]
-        m.submodules.reset = ResetSynchronizer(~locked)
+        for domain, source in ("sync", clock), ("sdram", later):
+            m.domains += ClockDomain(domain, reset_less=True)
+            m.submodules[f"{domain}_buffer"] = Instance(
+                "DCCA", i_CLKI=source, i_CE=locked, o_CLKO=ClockSignal(domain))

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from ...rtl.geometry import Geometry
-from ...sim.verilator import DSP48E2
+from ...sim.verilator import MODELS
 from .. import bitfile, summary
 from ..board import Board
 from ..export import export
@@ -58,9 +58,10 @@ class Zcu102(Board):
                              f"are, not {clock_mhz:g} MHz")
         files = export(geometry, folder, technology="xilinx")
         top = files[0].stem
-        # Vivado has the primitive itself of which there is a model for simulators.
+        # Vivado has the primitives themselves of which there are models for simulators.
+        models = {file.name for file in MODELS["xilinx"]}
         sources = [file.name for file in files
-                   if file.suffix == ".v" and file.name != DSP48E2.name]
+                   if file.suffix == ".v" and file.name not in models]
         ports = MEMORY_PORTS[geometry.dma_ports]
         texts = {
             "settings.tcl": _settings({

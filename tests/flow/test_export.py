@@ -17,6 +17,7 @@ from heddle.boards.lint import WAIVERS
 from heddle.boards.registers import document
 from heddle.rtl.geometry import PRESETS
 from heddle.rtl.registers import REGISTERS
+from heddle.rtl.target import TECHNOLOGIES
 from heddle.sim.verilator import verilator_environment
 
 CHILD_TIMES = slice(0, 4)  # of os.times(): this process and its children, user and system
@@ -58,7 +59,7 @@ def exports(tmp_path_factory):
 
 
 @pytest.fixture(params=[(name, technology) for name in ("tiny", "tiny-nm")
-                        for technology in ("generic", "xilinx")], ids="-".join)
+                        for technology in TECHNOLOGIES], ids="-".join)
 def exported(request, exports):
     """The folder of an export, and the name of its top module."""
     files = exports(*request.param)
@@ -139,8 +140,9 @@ def test_every_waiver_is_needed(exports):
 def test_yosys_elaborates(exported):
     """Every module is there, nothing is driven twice, and there is no combinational loop."""
     folder, top = exported
-    models = "; read_verilog -lib dsp48e2.v" * (folder / "dsp48e2.v").exists()
-    passes = (f"read_verilog {top}.v heddle_ram.v{models}; hierarchy -check -top {top}; "
+    models = "".join(f"read_verilog -lib {model}; " for model in ("dsp48e2.v", "ecp5.v")
+                     if (folder / model).exists())
+    passes = (f"read_verilog {top}.v heddle_ram.v; {models}hierarchy -check -top {top}; "
               "proc -noopt; check -assert")
     code = "import sys; from pyosys import libyosys as y; y.run_pass(sys.argv[1], y.Design())"
     assert "Found and reported 0 problems" in run(sys.executable, "-c", code, passes, cwd=folder)

@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from heddle.rtl.dsp48e2 import Cascade
-from heddle.sim.vectors import DSP48E2, play_vectors
+from heddle.sim.vectors import play_vectors
 
 VECTORS = Path(__file__).parents[1] / "data" / "dsp48e2" / "vectors.csv.gz"
 
@@ -57,7 +57,7 @@ def test_model_against_recorded_vectors():
         rows = [{name: int(value, 16) for name, value in row.items() if name != "cycle"}
                 for row in csv.DictReader(file)]
     played = play_vectors(Configurations(), [{name: row[name] for name in INPUTS} for row in rows],
-                          "xilinx", [DSP48E2])
+                          "xilinx")
     assert len(rows) == 1500
     for name in CONFIGURATIONS:
         assert [row[name] for row in played] == [row[name] for row in rows], name
@@ -96,7 +96,7 @@ def vectors(steps, depth):
 def test_sums(depth, technology):
     steps = operands(depth, 500)
     inputs = vectors(steps, depth)
-    played = play_vectors(Cascade(depth), inputs, technology, [DSP48E2])
+    played = play_vectors(Cascade(depth), inputs, technology)
     for n, (weights, activations) in enumerate(steps):
         for lane in range(2):
             total = sum(w * x[lane] for w, x in zip(weights, activations, strict=True))

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from heddle.rtl.choose import choose
 from heddle.rtl.multiply import multiply_add
-from heddle.sim.vectors import DSP48E2, play_vectors
+from heddle.sim.vectors import play_vectors
 
 TECHNOLOGIES = [None, "xilinx"]
 
@@ -29,7 +29,7 @@ class Choice(wiring.Component):
 def test_choose(technology):
     vectors = [{"select": select, "one": one, "zero": zero}
                for select in range(2) for one in range(32) for zero in range(32)]
-    played = play_vectors(Choice(), vectors, technology, [DSP48E2])
+    played = play_vectors(Choice(), vectors, technology)
     assert [row["o"] for row in played] == [v["one"] if v["select"] else v["zero"]
                                             for v in vectors]
 
@@ -65,7 +65,7 @@ def test_multiply_add(technology):
     rows = [(some(27), some(18), some(48), rng.random() < 0.7) for _ in range(400)]
     played = play_vectors(Multiplication(), [
         {"a": a % (1 << 27), "b": b % (1 << 18), "c": c % (1 << 48), "keep": keep}
-        for a, b, c, keep in rows], technology, [DSP48E2])
+        for a, b, c, keep in rows], technology)
     kept = 0
     for n in range(3, len(rows)):
         # Played are the outputs after the edge that ends a cycle.
