@@ -16,7 +16,7 @@ __all__ = ["FILE", "FOLDER", "FOUND", "GEOMETRY", "POSITIVE", "device_option", "
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
-"""A folder that is made if it is not there."""
+"""A folder, there or not."""
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 """A file to write."""
