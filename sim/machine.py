@@ -11,7 +11,7 @@ from ..assembler import Instruction
 from ..footprint import Space
 from ..rtl.geometry import Geometry
 from ..rtl.isa import Activation, Layout, Opcode
-from . import attention, golden, norm
+from . import attention, golden, layouts, norm
 from .steps import Step, Words
 
 __all__ = ["Machine", "Totals"]
@@ -147,11 +147,11 @@ class Machine:
             return
         bias, multiplier, shift, gate_shift = (
             channels.reshape(blocks, 1, g.rows)
-            for channels in golden.unpack_channels(a[:, steps:steps + g.channel_words]))
+            for channels in layouts.unpack_channels(a[:, steps:steps + g.channel_words]))
         drained = golden.requantise(acc, bias, multiplier, shift, gate_shift,
                                     Activation(i["activation"]))
         self._write(step.words[2], first, stop,
-                    golden.lay_tile(drained, Layout(i["layout"]), g.depth))
+                    layouts.lay_tile(drained, Layout(i["layout"]), g.depth))
 
     def _listed(self, step: Step, block: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Multiply a block that has a list, ``[tiles, rows, lanes]``.
@@ -160,7 +160,7 @@ class Machine:
         meet them.
         """
         g, i, steps = self.geometry, step.instruction, self._index(step.words[1], 0, 1)
-        addresses, selectors = golden.unpack_list(
+        addresses, selectors = layouts.unpack_list(
             block[-g.list_words(i["steps"], i["wide"]):], i["steps"], g.rows, g.depth,
             g.selector_bits, wide=i["wide"])
         a = block[:i["steps"]].view(np.int8).reshape(-1, g.depth, g.rows)
@@ -232,7 +232,7 @@ class Machine:
         if i["end"]:
             output = attention.output(
                 sums, *attention.factor(state, i["gain"], i["gain_shift"]))
-            self._write(step.words[-1], 0, 1, golden.lay_tile(
+            self._write(step.words[-1], 0, 1, layouts.lay_tile(
                 output.reshape(jobs, -1, g.rows, g.lanes), Layout(i["layout"]), g.depth))
 
     # -- normalisation -----------------------------------------------------------------------------

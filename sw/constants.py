@@ -10,7 +10,7 @@ from .formats import PackedWeight, pack
 from .integer import QuantisedLinear
 from .layers import Linear
 from .rtl.geometry import Geometry
-from .sim import golden
+from .sim import layouts
 from .structures import Dense
 from .visits import Visits
 
@@ -46,7 +46,7 @@ def weight_words(weight: PackedWeight, layer: QuantisedLinear, outputs: Form) ->
     """Return the words of a weight, each block with the parameters of its channels."""
     rows = weight.geometry.rows
     channels = np.zeros((len(weight.encodings) * rows, 8), np.uint8)
-    channels[outputs.positions(rows)] = golden.pack_channels(
+    channels[outputs.positions(rows)] = layouts.pack_channels(
         layer.bias, layer.multiplier, layer.shift, layer.gate_shift)
     return weight.words(channels)
 

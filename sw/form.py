@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .rtl.geometry import Geometry
 from .rtl.isa import Layout
-from .sim import golden
+from .sim import layouts
 
 __all__ = ["Drained", "Form"]
 
@@ -86,12 +86,12 @@ class Form:
         padded = np.zeros((-(-len(x) // g.lanes) * g.lanes, self.width(g.rows)), np.int8)
         padded[:len(x), self.positions(g.rows)] = x
         if self.layout == Layout.VECTORS:
-            return golden.pack_vectors(padded.T, g.rows, g.lanes, g.depth)
+            return layouts.pack_vectors(padded.T, g.rows, g.lanes, g.depth)
         matrix = padded.T if self.layout == Layout.BLOCKS else padded
-        return golden.pack_blocks(matrix, g.rows, g.depth)
+        return layouts.pack_blocks(matrix, g.rows, g.depth)
 
     def unpack(self, words: NDArray[np.uint8], tokens: int, geometry: Geometry,
                ) -> NDArray[np.int8]:
         """Return ``[tokens, features]`` of words in layout VECTORS."""
-        vectors = golden.unpack_vectors(words, geometry.lanes)
+        vectors = layouts.unpack_vectors(words, geometry.lanes)
         return vectors[self.positions(geometry.rows), :tokens].T

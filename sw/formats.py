@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from .lists import Visits
 from .rtl.geometry import Geometry
 from .rtl.isa import INSTRUCTION_BYTES
-from .sim import golden
+from .sim import layouts
 
 __all__ = ["Encoding", "Format", "PackedWeight", "pack", "unpack"]
 
@@ -140,7 +140,7 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
         raise ValueError(f"Weights that are not used must be 0, and the one of output {output} and "
                          f"input {column} is {weight[output, column]}")
     g = geometry
-    data = list(golden.pack_blocks(weight.T, g.rows, g.depth))
+    data = list(layouts.pack_blocks(weight.T, g.rows, g.depth))
     index = [np.zeros((0, g.word_bytes), np.uint8)] * len(data)
     encodings = [Encoding(-(-weight.shape[1] // g.depth))] * len(data)
     if format in ("narrow", "wide") or (format is None and not used.all()):
@@ -150,8 +150,8 @@ def pack(weight: ArrayLike, geometry: Geometry, format: Format | None = None, *,
             for n, found in enumerate(visits.lists(_BITS[name])):
                 if encodings[n].format == name:
                     data[n] = found.weights.reshape(-1, g.word_bytes).view(np.uint8)
-                    index[n] = golden.pack_list(found.addresses, found.selectors, g.selector_bits,
-                                                word_bytes=g.word_bytes, wide=encodings[n].wide)
+                    index[n] = layouts.pack_list(found.addresses, found.selectors, g.selector_bits,
+                                                 word_bytes=g.word_bytes, wide=encodings[n].wide)
     outputs, inputs = weight.shape
     return PackedWeight(g, outputs, inputs, tuple(encodings), tuple(data), tuple(index))
 
@@ -172,8 +172,8 @@ def unpack(packed: PackedWeight) -> NDArray[np.int8]:
         values = data.view(np.int8).reshape(encoding.steps, g.depth, g.rows)
         step = np.arange(encoding.steps)[:, np.newaxis, np.newaxis]
         if encoding.listed:
-            address, candidate = golden.unpack_list(index, encoding.steps, g.rows, g.depth,
-                                                    g.selector_bits, wide=encoding.wide)
+            address, candidate = layouts.unpack_list(index, encoding.steps, g.rows, g.depth,
+                                                     g.selector_bits, wide=encoding.wide)
             if address.max() * g.candidates >= steps:
                 raise ValueError(f"The list of block {n} must stay below address "
                                  f"{steps // g.candidates}, and it reaches {address.max()}")

@@ -12,7 +12,7 @@ from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam
 from heddle.assembler import assemble, encode
 from heddle.rtl.geometry import PRESETS
 from heddle.rtl.registers import REGISTERS
-from heddle.sim import golden
+from heddle.sim import golden, layouts
 
 G = PRESETS["tiny"]
 BASE = 0x1000
@@ -50,14 +50,14 @@ def workload(seed):
     image = bytearray(4096)
     code = b"".join(encode(instruction) for instruction in assemble(PROGRAM))
     image[:len(code)] = code
-    x = golden.pack_vectors(b, G.rows, G.lanes, G.depth).tobytes()
+    x = layouts.pack_vectors(b, G.rows, G.lanes, G.depth).tobytes()
     image[X:X + len(x)] = x
-    blocks = golden.pack_blocks(a, G.rows, G.depth)
-    channels = golden.pack_channels(bias, multiplier, shift).reshape(BLOCKS, -1)
+    blocks = layouts.pack_blocks(a, G.rows, G.depth)
+    channels = layouts.pack_channels(bias, multiplier, shift).reshape(BLOCKS, -1)
     w = b"".join(blocks[n].tobytes() + channels[n].tobytes() for n in range(BLOCKS))
     image[W:W + len(w)] = w
     y = golden.requantise(golden.matmul(a, b), bias, multiplier, shift)
-    return image, golden.pack_vectors(y, G.rows, G.lanes, G.depth).tobytes()
+    return image, layouts.pack_vectors(y, G.rows, G.lanes, G.depth).tobytes()
 
 
 class Bench:

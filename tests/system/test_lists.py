@@ -11,7 +11,7 @@ from heddle.cost import estimate
 from heddle.hazards import synchronise
 from heddle.rtl.geometry import PRESETS
 from heddle.rtl.isa import Layout, Opcode
-from heddle.sim import golden
+from heddle.sim import layouts
 from heddle.sim.executor import execute
 from heddle.sim.simulator import Simulator
 
@@ -36,18 +36,18 @@ def random_block(rng, g, steps, wide, tile_steps):
     selectors = rng.integers(0, g.candidates, weights.shape)
     return np.concatenate([
         weights.astype(np.int8).view(np.uint8).reshape(steps, -1), random_channels(rng, g),
-        golden.pack_list(addresses, selectors, g.selector_bits, word_bytes=g.word_bytes,
-                         wide=wide)])
+        layouts.pack_list(addresses, selectors, g.selector_bits, word_bytes=g.word_bytes,
+                          wide=wide)])
 
 
 def random_channels(rng, g):
-    return golden.pack_channels(rng.integers(-99, 99, g.rows), rng.integers(9, 99, g.rows),
-                                [13] * g.rows).reshape(-1, g.word_bytes)
+    return layouts.pack_channels(rng.integers(-99, 99, g.rows), rng.integers(9, 99, g.rows),
+                                 [13] * g.rows).reshape(-1, g.word_bytes)
 
 
 def random_weights(rng, g, steps):
-    return np.concatenate([golden.pack_blocks(rng.integers(-127, 128, (steps * g.depth, g.rows)),
-                                              g.rows, g.depth)[0], random_channels(rng, g)])
+    return np.concatenate([layouts.pack_blocks(rng.integers(-127, 128, (steps * g.depth, g.rows)),
+                                               g.rows, g.depth)[0], random_channels(rng, g)])
 
 
 class Writer:
@@ -151,8 +151,8 @@ def test_a_list_visits_an_address_again(simulator):
     addresses = np.repeat(np.arange(4), 2)[:, np.newaxis].repeat(g.depth, axis=1)
     selectors = rng.integers(0, g.candidates, (8, g.depth, g.rows))
     writer.product(np.concatenate([
-        random_weights(rng, g, 8), golden.pack_list(addresses, selectors, g.selector_bits,
-                                                    word_bytes=g.word_bytes)]),
+        random_weights(rng, g, 8), layouts.pack_list(addresses, selectors, g.selector_bits,
+                                                     word_bytes=g.word_bytes)]),
         1, steps=8, listed=1)
     check(simulator, writer)
 

@@ -9,7 +9,7 @@ from heddle.assembler import assemble, encode
 from heddle.cost import estimate
 from heddle.hazards import synchronise
 from heddle.rtl.geometry import PRESETS
-from heddle.sim import golden, norm
+from heddle.sim import layouts, norm
 from heddle.sim.executor import execute
 from heddle.sim.simulator import Simulator
 
@@ -73,7 +73,7 @@ class Layer:
     def _vectors(rng, features, padded, tiles):
         x = np.zeros((padded, tiles * LANES), np.int8)
         x[:features] = rng.integers(-128, 128, (features, tiles * LANES))
-        return golden.pack_vectors(x, ROWS, LANES, DEPTH)
+        return layouts.pack_vectors(x, ROWS, LANES, DEPTH)
 
     @staticmethod
     def _blocks(rng, features, padded):
@@ -81,8 +81,8 @@ class Layer:
         weight[:features, :features] = rng.integers(-127, 128, (features, features))
         channels = np.zeros((3, padded), np.int64)
         channels[1:, :features] = [[1 << 16], [23]]
-        blocks = golden.pack_blocks(weight, ROWS, DEPTH)
-        packed = golden.pack_channels(*channels).reshape(len(blocks), -1, WORD)
+        blocks = layouts.pack_blocks(weight, ROWS, DEPTH)
+        packed = layouts.pack_channels(*channels).reshape(len(blocks), -1, WORD)
         return np.concatenate([blocks, packed], axis=1)
 
     @staticmethod

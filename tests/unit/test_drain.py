@@ -15,7 +15,7 @@ from heddle.rtl.isa import Activation, Layout
 from heddle.rtl.lanes import Lanes
 from heddle.rtl.requantiser import FACTOR_ROUND, FACTOR_SHIFT
 from heddle.rtl.rowbuffer import RowBuffer
-from heddle.sim import golden
+from heddle.sim import golden, layouts
 
 SIZES = [(4, 4, 2), (4, 8, 4), (8, 16, 8), (4, 8, 2), (4, 16, 4), (8, 8, 8), (8, 8, 1)]
 MIXED = [((4, 4, 2), 1), ((4, 4, 2), 2), ((4, 8, 4), 1), ((4, 8, 4), 2), ((8, 16, 8), 1),
@@ -56,15 +56,15 @@ class Tile:
             channels = (rng.integers(-1000, 1000, rows), rng.integers(0, 1 << 17, rows),
                         rng.integers(shift, shift + 8, rows), rng.integers(0, 16, rows))
             self.fetched = [word.tobytes() for word
-                            in golden.pack_channels(*channels).reshape(-1, depth * rows)]
+                            in layouts.pack_channels(*channels).reshape(-1, depth * rows)]
             values = golden.requantise(self.acc, *channels, activation)
         else:
             rng = np.random.default_rng(job)  # the same factors for each tile of the job
             self.factor = rng.integers(1 << 16, 1 << 17, lanes), rng.integers(17, 26, lanes)
             values = scale_by_factor(self.acc, *self.factor)
-        words = golden.lay_tile(values, layout, depth)
-        addresses = golden.tile_addresses(self.payload["c"], self.payload["part_stride"], layout,
-                                          rows, lanes, depth)
+        words = layouts.lay_tile(values, layout, depth)
+        addresses = layouts.tile_addresses(self.payload["c"], self.payload["part_stride"], layout,
+                                           rows, lanes, depth)
         self.written = [(int(address) % (1 << POOL_BITS), word.tobytes())
                         for address, word in zip(addresses, words, strict=True)]
 

@@ -12,7 +12,7 @@ from heddle.footprint import footprint
 from heddle.hazards import synchronise
 from heddle.rtl.geometry import preset
 from heddle.rtl.isa import Activation, Layout
-from heddle.sim import golden, norm
+from heddle.sim import golden, layouts, norm
 from heddle.sim.executor import Deadlock, ProgramError, execute
 from heddle.sim.steps import prepare
 
@@ -42,9 +42,9 @@ def product(rng, *, k, layout=Layout.VECTORS, activation=Activation.NONE):
     channels = (rng.integers(-99, 99, ROWS), rng.integers(9, 99, ROWS), [shift] * ROWS,
                 rng.integers(8, 13, ROWS))
     words = np.concatenate([
-        golden.pack_blocks(a, ROWS, DEPTH)[0],
-        golden.pack_channels(*channels).reshape(-1, WORD),
-        golden.pack_vectors(b, ROWS, LANES, DEPTH)[0]])
+        layouts.pack_blocks(a, ROWS, DEPTH)[0],
+        layouts.pack_channels(*channels).reshape(-1, WORD),
+        layouts.pack_vectors(b, ROWS, LANES, DEPTH)[0]])
     tile = golden.requantise(golden.matmul(a, b), *channels, activation)
     steps = -(-k // DEPTH)
     block = steps + TINY.channel_words
@@ -57,7 +57,7 @@ def product(rng, *, k, layout=Layout.VECTORS, activation=Activation.NONE):
             activation={activation.value}
         STORE count=1 rows=1 words={TINY.tile_words} pool={c} dram={dram}
     """
-    wanted = golden.lay_tile(tile, layout, DEPTH)
+    wanted = layouts.lay_tile(tile, layout, DEPTH)
     data = bytes(words.tobytes()) + bytes(wanted.nbytes)
     return assemble(program), data, dram, wanted.ravel()
 
@@ -282,7 +282,7 @@ def test_footprints_of_the_layouts():
     assert c.addresses.tolist() == [[100, 101, 120, 121, 108, 109, 128, 129],
                                     [150, 151, 170, 171, 158, 159, 178, 179]]
     for tile in range(2):
-        assert c.addresses[0, 4 * tile:][:4].tolist() == golden.tile_addresses(
+        assert c.addresses[0, 4 * tile:][:4].tolist() == layouts.tile_addresses(
             100 + 8 * tile, 20, Layout.BLOCKS, zcu102.rows, zcu102.lanes, zcu102.depth).tolist()
 
 
@@ -304,8 +304,8 @@ def listed(addresses, *, selector=0, tile=4):
     g = preset("tiny-nm").replace(candidates=8)
     selectors = np.full((2, DEPTH, ROWS), selector)
     words = [np.ones((2, WORD), np.uint8),
-             golden.pack_channels(np.zeros(ROWS), np.full(ROWS, 1 << 16), [15] * ROWS),
-             golden.pack_list(addresses, selectors, g.selector_bits, word_bytes=WORD),
+             layouts.pack_channels(np.zeros(ROWS), np.full(ROWS, 1 << 16), [15] * ROWS),
+             layouts.pack_list(addresses, selectors, g.selector_bits, word_bytes=WORD),
              np.repeat(np.arange(8 * tile, dtype=np.uint8), DEPTH * LANES)]
     data = np.concatenate([part.reshape(-1, WORD) for part in words])
     x, end = 2 + g.channel_words + g.list_words(2), len(data)

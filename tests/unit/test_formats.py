@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from heddle.formats import Encoding, pack, unpack
 from heddle.prune import prune_balanced, prune_hierarchical, prune_nm
 from heddle.rtl.geometry import PRESETS, preset
-from heddle.sim import golden
+from heddle.sim import layouts
 from heddle.storage import Storage
 
 TINY, NM = preset("tiny"), preset("tiny-nm")
@@ -93,8 +93,8 @@ def test_words_of_a_block_are_weights_then_parameters_then_list(geometry):
 
 def addresses(packed, block=0):
     g, encoding = packed.geometry, packed.encodings[block]
-    return golden.unpack_list(packed.index[block], encoding.steps, g.rows, g.depth,
-                              g.selector_bits, wide=encoding.wide)
+    return layouts.unpack_list(packed.index[block], encoding.steps, g.rows, g.depth,
+                               g.selector_bits, wide=encoding.wide)
 
 
 def test_a_list_visits_what_its_block_needs_and_no_more():

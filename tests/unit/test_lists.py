@@ -7,7 +7,7 @@ import pytest
 
 from heddle.rtl.fields import FieldReader
 from heddle.rtl.lists import Lists
-from heddle.sim import golden
+from heddle.sim import layouts
 from heddle.sim.streams import run_streams
 
 LATENCY = 5
@@ -78,7 +78,7 @@ def random_blocks(rng, candidates, shapes):
         wide, bits = n % 2, SELECTOR_BITS[candidates]
         addresses = np.sort(rng.integers(0, 16, (steps, 2)), axis=0)
         selectors = rng.integers(0, candidates, (steps, 2, 4))
-        packed = golden.pack_list(addresses, selectors, bits, word_bytes=8, wide=wide)
+        packed = layouts.pack_list(addresses, selectors, bits, word_bytes=8, wide=wide)
         blocks.append({"gaps": len(words), "steps": steps, "tiles": tiles, "wide": wide})
         words += [int.from_bytes(word.tobytes(), "little") for word in packed]
         shift = (candidates - 1).bit_length() * np.arange(8)

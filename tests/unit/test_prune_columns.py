@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from heddle.prune import Columns, Footprint, first_order, footprint, magnitude, prune_columns
 from heddle.rtl.geometry import PRESETS
-from heddle.sim import golden
+from heddle.sim import layouts
 
 shares = st.integers(0, 70).map(lambda percent: percent / 100)
 
@@ -147,7 +147,7 @@ def test_scores():
 def test_footprint_is_what_is_packed(name, outputs, inputs):
     g = PRESETS[name]
     cost = footprint(outputs, inputs, g)
-    packed = golden.pack_blocks(np.zeros((inputs, outputs), np.int8), g.rows, g.depth)
+    packed = layouts.pack_blocks(np.zeros((inputs, outputs), np.int8), g.rows, g.depth)
     blocks, steps = packed.shape[:2]
     assert cost == Footprint(
         weights=outputs * inputs, blocks=blocks, steps=blocks * steps,

@@ -1,0 +1,5 @@
+"""The command, as ``python -m heddle.cli``."""
+
+from . import main
+
+main()
