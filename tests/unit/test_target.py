@@ -124,7 +124,7 @@ def test_technology():
     assert technology(None) == "generic"
     assert "4'h1" not in verilog(Delay(4), "top", "generic")
     assert "4'h1" in verilog(Delay(4), "top", "xilinx")
-    with pytest.raises(ValueError, match="must be one of generic, xilinx, not 'asic'"):
+    with pytest.raises(ValueError, match="must be one of generic, xilinx, ecp5, not 'asic'"):
         Target("asic")
 
 
