@@ -133,9 +133,10 @@ class _Ram(wiring.Component):
         if isinstance(platform, Target):
             ports = {("i_" if member.flow == In else "o_") + path[0]: value
                      for path, member, value in self.signature.flatten(self)}
+            source = self.sources.get(platform.technology, self.source)
             m.submodules.ram = platform.macro(
-                self.module, self.sources.get(platform.technology, self.source), i_clk=ClockSignal(), p_WIDTH=self.width,
-                p_DEPTH=self.depth, p_ADDR=(self.depth - 1).bit_length(), **ports)
+                self.module, source, i_clk=ClockSignal(), p_WIDTH=self.width, p_DEPTH=self.depth,
+                p_ADDR=(self.depth - 1).bit_length(), **ports)
         else:
             m.submodules.ram = ram = memory.Memory(shape=unsigned(self.width), depth=self.depth,
                                                    init=[])
