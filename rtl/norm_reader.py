@@ -65,18 +65,20 @@ class NormReader(wiring.Component):
         asked = self.pool.request.valid & self.pool.request.ready
         taken = words.o.valid & words.o.ready
         room = Signal(range(self.depth + 1), init=self.depth)
-        m.d.sync += room.eq(room + taken - asked)
+        free = Signal()  # a cycle late, which only delays requests
+        m.d.sync += [room.eq(room + taken - asked),
+                     free.eq((room > 1) | (room.any() & ~asked))]
         m.d.comb += [
             kinds.i.valid.eq(asked),
             kinds.o.ready.eq(taken),
             words.i.valid.eq(self.pool.valid),
             words.i.p.eq(self.pool.data),
         ]
-        self._ask(m, room.any(), asked, kinds.i.p)
+        self._ask(m, free, asked, kinds.i.p)
         self._join(m, words.o, taken, kinds.o.p)
         return m
 
-    def _ask(self, m: Module, room: Value, asked: Value, kind: data.View) -> None:
+    def _ask(self, m: Module, free: Value, asked: Value, kind: data.View) -> None:
         """Request parameters where they are due, then a word of each input, and so on."""
         request, job = self.pool.request, self.job
         x, o, params = (Signal.like(request.p, name=name, reset_less=True)
@@ -98,7 +100,7 @@ class NormReader(wiring.Component):
                     m.next = "IDLE"
 
         with m.FSM() as fsm:
-            m.d.comb += request.valid.eq(room & ~fsm.ongoing("IDLE"))
+            m.d.comb += request.valid.eq(free & ~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
                 m.d.sync += [second.eq(0), left.eq(job.words), turn.eq(0),
                              x.eq(job.x), o.eq(job.o), params.eq(job.params)]
