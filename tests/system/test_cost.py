@@ -32,16 +32,18 @@ def test_the_command(monkeypatch):
 
 
 @pytest.mark.parametrize("latency", [10, 100, 300])
-@pytest.mark.parametrize("shape", [(7, 33, 33), (40, 64, 40), (33, 128, 70)])
-def test_estimate_is_close(shape, latency):
+@pytest.mark.parametrize(("geometry", "shape"), [
+    ("tiny", (7, 33, 33)), ("tiny", (40, 64, 40)), ("tiny", (33, 128, 70)),
+    ("compact", (33, 128, 70)), ("compact", (64, 128, 128)), ("compact", (128, 200, 256))])
+def test_estimate_is_close(geometry, shape, latency):
     tokens, inputs, outputs = shape
     rng = np.random.default_rng(0)
     graph = heddle.Graph()
     x = graph.input("x", tokens=tokens, features=inputs)
     graph.output(graph.linear("y", x, rng.normal(size=(outputs, inputs))))
     values = {"x": rng.normal(size=(tokens, inputs))}
-    program = heddle.compile(graph, values, "tiny")
-    report = heddle.run(program, values, device=Rtl(preset("tiny"), latency=latency)).report
+    program = heddle.compile(graph, values, geometry)
+    report = heddle.run(program, values, device=Rtl(preset(geometry), latency=latency)).report
     expected = estimate(program.decoded(), program.geometry, latency=latency)
     assert expected.cycles == pytest.approx(report["cycles"], rel=0.05)
     assert expected.array_cycles == report["array_cycles"]
