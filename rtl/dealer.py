@@ -21,9 +21,9 @@ class Dealer(wiring.Component):
     """Deals each burst to a port that is ready for one, and each end to all ports and the ledger.
 
     So a port that the memory serves slowly gets fewer bursts. The ports are asked in rotation, one
-    a cycle, and one that was ready in a cycle is offered a burst in the next. An output is valid
-    only in the cycle of its transfer; so ``ready`` of an output must not depend on its ``valid``,
-    and once it is high it stays so until a transfer.
+    a cycle, and one that was ready in a cycle may be given a burst in the next, whatever its
+    ``ready`` says by then. An output is valid only in the cycle of its transfer; so ``ready`` must
+    not depend on ``valid``.
 
     Parameters
     ----------
@@ -50,29 +50,30 @@ class Dealer(wiring.Component):
         m = Module()
         ready = Cat(port.ready for port in self.o)
         turn, following = Signal(range(len(self.o))), Signal(range(len(self.o)))
-        armed, all_armed = Signal(), Signal()  # the port whose turn it is, and all, are ready
-        burst = self.i.valid & ~self.i.p.end & armed
+        # That the port whose turn it is was ready; that all were.
+        armed, all_armed = Signal(len(self.o)), Signal()
+        burst = self.i.valid & ~self.i.p.end & armed.any()
         end = self.i.valid & self.i.p.end & all_armed
         # Yosys cannot read a multiplexer without bits, so a single port has none.
         asked = Mux(burst, following, turn) if len(self.o) > 1 else Const(0, 1)
         found = ready.bit_select(asked, 1)
         m.d.sync += [
             turn.eq(Mux(found, asked, asked + 1)),
-            # What was asked before a transfer is not known to be ready after it.
-            armed.eq(found & ~end & ~(burst & (asked == turn))),
             all_armed.eq(ready.all() & self.ends.ready & ~burst & ~end),
         ]
         m.d.comb += [
             following.eq(turn + 1),
-            self.i.ready.eq(Mux(self.i.p.end, all_armed, armed)),
+            self.i.ready.eq(Mux(self.i.p.end, all_armed, armed.any())),
             self.ends.valid.eq(end),
             self.ends.p.give.eq(self.i.p.give),
             self.ends.p.retire.eq(self.i.p.retire),
         ]
         for n, port in enumerate(self.o):
+            # What was ready before a transfer is not known to be so after it.
+            m.d.sync += armed[n].eq(port.ready & (asked == n) & ~(burst & (turn == n)) & ~end)
             # A port may be ready for an end but not for a burst, which might come next.
             m.d.comb += [port.payload.eq(self.i.p), port.p.end.eq(self.i.valid & self.i.p.end),
-                         port.valid.eq(end | burst & (turn == n))]
+                         port.valid.eq(self.i.valid & Mux(self.i.p.end, all_armed, armed[n]))]
         return m
 
 

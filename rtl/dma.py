@@ -140,17 +140,14 @@ class Load(wiring.Component):
         ports = []
         for n in range(count):
             m.submodules[f"buffer_{n}"] = buffer = ReadBuffer(
-                **self._burst, beat_bytes=self._port["beat_bytes"], depth=depth,
-                outstanding=outstanding)
+                **self._burst, beat_bytes=self._port["beat_bytes"], depth=depth)
             m.submodules[f"port_{n}"] = port = ReadPort(**self._port)
             wiring.connect(m, dispatch.o[n], buffer.i)
             wiring.connect(m, buffer.o, merge.i[n])
-            m.submodules[f"requests_{n}"] = requests = StreamFifo(port.request.p.shape(), depth=3)
-            wiring.connect(m, buffer.request, requests.i)
             if n > 0:
-                wiring.connect(m, requests.o, port.request)
+                wiring.connect(m, buffer.request, port.request)
             else:
-                self._share(m, requests, port)
+                self._share(m, buffer, port)
             m.d.comb += [buffer.valid.eq(port.valid & ~port.fetched), buffer.data.eq(port.data)]
             ports.append(port)
         wiring.connect(m, merge.pool, wiring.flipped(self.pool))
@@ -158,16 +155,16 @@ class Load(wiring.Component):
         _connect(m, self, dispatch, ports, [axi.rvalid for axi in self.axi])
         return m
 
-    def _share(self, m: Module, requests: StreamFifo, port: ReadPort) -> None:
-        """Let bursts of the program go before other bursts of the port."""
+    def _share(self, m: Module, buffer: ReadBuffer, port: ReadPort) -> None:
+        """Let bursts of the program through the port, too."""
         m.submodules.fetches = fetches = StreamFifo(self.fetch.p.shape(), depth=2)
         wiring.connect(m, wiring.flipped(self.fetch), fetches.i)
         m.d.comb += [
             port.fetch.eq(fetches.o.valid),
-            port.request.valid.eq(fetches.o.valid | requests.o.valid),
-            port.request.p.eq(Mux(fetches.o.valid, fetches.o.p, requests.o.p)),
-            fetches.o.ready.eq(port.request.ready),
-            requests.o.ready.eq(port.request.ready & ~fetches.o.valid),
+            fetches.o.ready.eq(port.fetching),
+            port.request.valid.eq(buffer.request.valid),
+            port.request.p.eq(Mux(buffer.request.valid, buffer.request.p, fetches.o.p)),
+            buffer.request.ready.eq(port.request.ready),
             self.fetched.valid.eq(port.valid & port.fetched),
             self.fetched.payload.eq(port.data),
         ]

@@ -40,14 +40,17 @@ class ReadPort(wiring.Component):
     Members
     -------
     request : :py:`In(stream.Signature(burst_layout(address_bits)))`
-        Bursts, one every two cycles at most. ``ready`` does not depend on ``valid``.
+        Bursts, each in the cycle after one in which the port was ready and took none, whatever
+        ``ready`` says by then: it is low while a ``fetch`` waits. With ``stop`` a burst is lost.
     fetch : :py:`In(1)`
-        Belongs to ``request``: the burst is part of the program.
+        A burst of the program waits; it is the payload of ``request`` unless that is valid.
+    fetching : :py:`Out(1)`
+        That burst is taken.
     valid, data, fetched : Out
         A beat, one cycle after it was transferred; and ``fetch`` of its burst.
     axi : :py:`Out(Axi4Read(...))`
     stop : :py:`In(1)`
-        Take no further request.
+        Take no further burst.
     idle : :py:`Out(1)`
         No burst is in flight.
     failed : :py:`Out(1)`
@@ -60,6 +63,7 @@ class ReadPort(wiring.Component):
         super().__init__({
             "request":  In(stream.Signature(burst_layout(address_bits))),
             "fetch":    In(1),
+            "fetching": Out(1),
             "valid":    Out(1),
             "data":     Out(8 * beat_bytes),
             "fetched":  Out(1),
@@ -76,16 +80,20 @@ class ReadPort(wiring.Component):
         axi, request = self.axi, self.request
         m.submodules.flight = flight = StreamFifo(data.StructLayout({
             "address": len(axi.araddr), "fetch": 1}), depth=self.outstanding)
-        begin = request.valid & request.ready
+        # A burst may wait while another is offered to the memory.
+        spare, spared = Signal.like(request.p, reset_less=True), Signal()
+        room = ~spared & flight.i.ready & ~self.stop
+        begin = request.valid & ~self.stop | self.fetch & room
         m.d.comb += [
             axi.arsize.eq((axi.signature.data_bytes - 1).bit_length()),
             axi.arburst.eq(1),
             axi.arcache.eq(0b0011),
             axi.rready.eq(1),
-            request.ready.eq(~axi.arvalid & flight.i.ready & ~self.stop),
+            request.ready.eq(room & ~self.fetch),
+            self.fetching.eq(self.fetch & room & ~request.valid),
             flight.i.valid.eq(begin),
             flight.i.p.address.eq(request.p.address),
-            flight.i.p.fetch.eq(self.fetch),
+            flight.i.p.fetch.eq(~request.valid),
             flight.o.ready.eq(axi.rvalid & axi.rlast),
             self.idle.eq(~flight.any),
         ]
@@ -97,11 +105,11 @@ class ReadPort(wiring.Component):
             self.response.eq(axi.rresp),
             self.address.eq(flight.o.p.address),
         ]
-        with m.If(begin):
-            m.d.sync += [axi.arvalid.eq(1), axi.araddr.eq(request.p.address),
-                         axi.arlen.eq(request.p.beats)]
-        with m.Elif(axi.arready):
-            m.d.sync += axi.arvalid.eq(0)
+        with m.If(~axi.arvalid | axi.arready):
+            m.d.sync += [axi.arvalid.eq(spared | begin), spared.eq(0),
+                         Cat(axi.araddr, axi.arlen).eq(Mux(spared, spare, request.p))]
+        with m.Elif(begin):
+            m.d.sync += [spared.eq(1), spare.eq(request.p)]
         return m
 
 
@@ -118,16 +126,15 @@ class ReadBuffer(wiring.Component):
         Words of the longest burst; a power of two.
     depth : :class:`int`
         Words in the buffer; a power of two.
-    outstanding : :class:`int`
-        Longest bursts that are asked for and have not come, at most: so that a slow port has no
-        more of them than it has to.
 
     Members
     -------
     i : :py:`In(stream.Signature(item_layout(...)))`
-        Bursts and ends. ``ready`` does not depend on ``valid``.
+        Bursts and ends, as the outputs of a :class:`~heddle.rtl.dealer.Dealer`. ``ready`` does not
+        depend on ``valid``.
     request : :py:`Out(stream.Signature(burst_layout(address_bits)))`
-        The burst is passed on in the cycle in which it is taken.
+        The burst is passed on in the cycle in which it is taken. It is valid only in the cycle
+        after one in which it was ready.
     valid, data : In
         A beat of the bursts, in their order.
     o : :py:`Out(stream.Signature(word_layout(...)))`
@@ -135,9 +142,8 @@ class ReadBuffer(wiring.Component):
     """
 
     def __init__(self, *, address_bits: int, pool_bits: int, word_bytes: int, beat_bytes: int,
-                 burst_words: int, depth: int, outstanding: int):
+                 burst_words: int, depth: int):
         self.beat_bytes = beat_bytes
-        self.outstanding = outstanding
         self.word_beats = word_bytes // beat_bytes
         self.burst_words = burst_words
         self.depth = depth
@@ -154,19 +160,18 @@ class ReadBuffer(wiring.Component):
         m.submodules.order = order = StreamFifo(data.StructLayout({
             "pool": len(self.i.p.pool), "words": len(self.i.p.words), "end": 1}), depth=self.depth)
         room = Signal(range(self.depth + 1), init=self.depth)
-        words, awaited = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
+        words = Signal(range(self.depth + 1))
         nth = Signal.like(self.i.p.words)
         burst, word = Signal(), Signal()
         written, oldest = self._memory(m, word)
         m.d.comb += [
-            self.i.ready.eq(order.i.ready & (self.i.p.end | (
-                self.request.ready & (room >= self.burst_words)
-                & (awaited <= (self.outstanding - 1) * self.burst_words)))),
-            burst.eq(self.i.valid & self.i.ready & ~self.i.p.end),
+            self.i.ready.eq(order.i.ready & (self.i.p.end | (self.request.ready
+                                                             & (room >= self.burst_words)))),
+            burst.eq(self.i.valid & ~self.i.p.end),
             self.request.valid.eq(burst),
             self.request.p.address.eq(self.i.p.address),
             self.request.p.beats.eq(self.i.p.words * self.word_beats + (self.word_beats - 1)),
-            order.i.valid.eq(self.i.valid & self.i.ready),
+            order.i.valid.eq(self.i.valid),
             order.i.p.pool.eq(self.i.p.pool),
             order.i.p.words.eq(self.i.p.words),
             order.i.p.end.eq(self.i.p.end),
@@ -179,7 +184,6 @@ class ReadBuffer(wiring.Component):
         ]
         m.d.sync += [
             room.eq(room + word - Mux(burst, self.i.p.words + 1, 0)),
-            awaited.eq(awaited + Mux(burst, self.i.p.words + 1, 0) - written),
             words.eq(words + written - word),
         ]
         with m.If(word):

@@ -73,12 +73,12 @@ class Segmenter(wiring.Component):
         segment = Signal(self._segment)
         first, held = Signal(range(self.ring)), Signal(range(self.ring))
         c_block = Signal.like(segment.c)
-        blocks, tiles, ring = Signal(16), Signal(16), Signal(16)
+        blocks, tiles, ring, last = Signal(16), Signal(16), Signal(16), Signal()
         end_block = tiles == job.tiles
         block = self.block
         m.d.comb += [
             gate.header.eq(job.header),
-            gate.last.eq(blocks == job.blocks),
+            gate.last.eq(last),
             self.blocked.eq(gate.blocked),
             self.o.p.eq(segment),
             self.o.p.context.eq(Mux(segment.fresh, self.head, held)),
@@ -91,7 +91,7 @@ class Segmenter(wiring.Component):
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [job.eq(self.i.p), gate.first.eq(1), blocks.eq(0), ring.eq(0)]
+                m.d.sync += [job.eq(self.i.p), gate.first.eq(1), blocks.eq(1), ring.eq(0)]
                 with m.If(self.i.valid):
                     m.next = "SETUP"
             with m.State("SETUP"):
@@ -109,7 +109,8 @@ class Segmenter(wiring.Component):
                 m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.comb += gate.request.eq(~block.valid)
-                m.d.sync += [segment.b.eq(job.b), segment.c.eq(c_block), tiles.eq(1),
+                m.d.sync += [last.eq(blocks == job.blocks),
+                             segment.b.eq(job.b), segment.c.eq(c_block), tiles.eq(1),
                              segment.channels.eq(segment.a + job.steps)]
                 with m.If(gate.granted):
                     m.d.sync += [

@@ -21,7 +21,7 @@ from .rtl.isa import INSTRUCTION_BYTES, TOKENS, Opcode, Queue
 __all__ = ["Estimate", "Span", "estimate", "fill_cycles"]
 
 _QUEUE_DEPTH = 4
-_REQUEST = 5  # between bursts of the program
+_REQUEST = 4  # between bursts of the program
 _LIST = 13  # from the last word of a list to the first step that it names
 _START = 8  # from the start bit to the first request
 _GRANT = 5  # an iteration's tokens, and its first request

@@ -12,10 +12,11 @@ from heddle.rtl.geometry import preset
 from heddle.spread import SPREAD, compare
 
 
-@pytest.mark.parametrize("workload", [pytest.param(workload, id=workload.name)
-                                      for workload in SPREAD["compact"]])
-def test_prediction_is_within_five_percent(workload):
-    found = compare(workload, "compact")
+@pytest.mark.parametrize(("geometry", "workload"), [
+    pytest.param(geometry, workload, id=f"{geometry}: {workload.name}")
+    for geometry in ("tiny", "compact") for workload in SPREAD[geometry]])
+def test_prediction_is_within_five_percent(geometry, workload):
+    found = compare(workload, geometry)
     assert found.predicted == pytest.approx(found.cycles, rel=0.05)
     assert found.array_predicted == found.array_cycles
 
@@ -31,16 +32,18 @@ def test_the_command(monkeypatch):
 
 
 @pytest.mark.parametrize("latency", [10, 100, 300])
-@pytest.mark.parametrize("shape", [(33, 128, 70), (64, 128, 128), (128, 200, 256)])
-def test_estimate_is_close(shape, latency):
+@pytest.mark.parametrize(("geometry", "shape"), [
+    ("tiny", (7, 33, 33)), ("tiny", (40, 64, 40)), ("tiny", (33, 128, 70)),
+    ("compact", (33, 128, 70)), ("compact", (64, 128, 128)), ("compact", (128, 200, 256))])
+def test_estimate_is_close(geometry, shape, latency):
     tokens, inputs, outputs = shape
     rng = np.random.default_rng(0)
     graph = heddle.Graph()
     x = graph.input("x", tokens=tokens, features=inputs)
     graph.output(graph.linear("y", x, rng.normal(size=(outputs, inputs))))
     values = {"x": rng.normal(size=(tokens, inputs))}
-    program = heddle.compile(graph, values, "compact")
-    report = heddle.run(program, values, device=Rtl(preset("compact"), latency=latency)).report
+    program = heddle.compile(graph, values, geometry)
+    report = heddle.run(program, values, device=Rtl(preset(geometry), latency=latency)).report
     expected = estimate(program.decoded(), program.geometry, latency=latency)
     assert expected.cycles == pytest.approx(report["cycles"], rel=0.05)
     assert expected.array_cycles == report["array_cycles"]

@@ -442,3 +442,29 @@ def test_the_program_is_read_beside_the_data(name):
     wanted = [int.from_bytes(run.dram[at:at + beat], "little") for address, beats in bursts
               for at in range(address - base(sizes), address - base(sizes) + beats * beat, beat)]
     assert got == wanted
+
+
+def test_no_burst_waits_behind_the_program():
+    """While the program keeps its port busy, the others take all there is to load."""
+    sizes, latency = SIZES["tiny"], 60
+    run = Run(Load, sizes, [instruction(dram=0, pool=0, words=40)], latency=(latency, latency))
+    program = base(sizes) // 4096 * 4096 + 8192
+
+    async def request(ctx):
+        fetch = run.dut.fetch
+        ctx.set(run.dut.fetched.ready, 1)
+        ctx.set(fetch.payload, {"address": program, "beats": sizes["burst_beats"] - 1})
+        ctx.set(fetch.valid, 1)
+
+    async def watch(ctx):
+        ctx.set(run.dut.base, base(sizes))
+        while not ctx.get(run.dut.retired):
+            await ctx.tick()
+            run.cycle += 1
+            assert run.cycle < run.limit
+
+    run.run(request, main=watch)
+    loads = [[burst for burst in port.bursts if burst.address < program] for port in run.ports]
+    assert len(loads[0]) <= 1  # dealt before the first of the program came
+    rounds = -(-sum(map(len, loads)) // sizes["outstanding"])
+    assert run.cycle < (rounds + 1) * (latency + 20)
