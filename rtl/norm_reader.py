@@ -61,7 +61,8 @@ class NormReader(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.kinds = kinds = StreamFifo(self._kind, depth=self.depth + 1)
-        m.submodules.words = words = StreamFifo(unsigned(len(self.pool.data)), depth=self.depth)
+        m.submodules.words = words = StreamFifo(
+            data.StructLayout({"word": len(self.pool.data), "kind": self._kind}), depth=self.depth)
         asked = self.pool.request.valid & self.pool.request.ready
         taken = words.o.valid & words.o.ready
         room = Signal(range(self.depth + 1), init=self.depth)
@@ -70,12 +71,12 @@ class NormReader(wiring.Component):
                      free.eq((room > 1) | (room.any() & ~asked))]
         m.d.comb += [
             kinds.i.valid.eq(asked),
-            kinds.o.ready.eq(taken),
+            kinds.o.ready.eq(self.pool.valid),
             words.i.valid.eq(self.pool.valid),
-            words.i.p.eq(self.pool.data),
+            words.i.p.word.eq(self.pool.data), words.i.p.kind.eq(kinds.o.p),
         ]
         self._ask(m, free, asked, kinds.i.p)
-        self._join(m, words.o, taken, kinds.o.p)
+        self._join(m, words.o, taken)
         return m
 
     def _ask(self, m: Module, free: Value, asked: Value, kind: data.View) -> None:
@@ -85,7 +86,7 @@ class NormReader(wiring.Component):
                         for name in ("x", "o", "params"))
         left = Signal(16, reset_less=True)  # groups of the pass
         turn = Signal(range(max(self.shared, self.each)), reset_less=True)
-        second = Signal()
+        second, active = Signal(), Signal()
 
         def end_group() -> None:
             m.d.sync += [left.eq(left - 1), turn.eq(turn + 1)]
@@ -97,14 +98,16 @@ class NormReader(wiring.Component):
                 m.d.sync += [second.eq(1), left.eq(job.words), turn.eq(0), x.eq(job.x), o.eq(job.o)]
                 m.next = "PARAMS"
                 with m.If(second | ~job.norm):
+                    m.d.sync += active.eq(0)
                     m.next = "IDLE"
 
-        with m.FSM() as fsm:
-            m.d.comb += request.valid.eq(free & ~fsm.ongoing("IDLE"))
+        m.d.comb += request.valid.eq(active & free)
+        with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [second.eq(0), left.eq(job.words), turn.eq(0),
                              x.eq(job.x), o.eq(job.o), params.eq(job.params)]
                 with m.If(self.start):
+                    m.d.sync += active.eq(1)
                     m.next = "PARAMS"
             with m.State("PARAMS"):
                 m.d.comb += [request.p.eq(params), kind.params.eq(1)]
@@ -126,14 +129,15 @@ class NormReader(wiring.Component):
                     m.d.sync += o.eq(o + 1)
                     end_group()
 
-    def _join(self, m: Module, word: stream.Interface, taken: Value, kind: data.View) -> None:
+    def _join(self, m: Module, words: stream.Interface, taken: Value) -> None:
         """Keep the words of a group until it is complete and taken."""
+        word, kind = words.p.word, words.p.kind
         group, passed = self.groups.p, self.groups.valid & self.groups.ready
-        table = Signal(max(len(word.p), len(group.params)), reset_less=True)
+        table = Signal(max(len(word), len(group.params)), reset_less=True)
         place = Signal(range(len(table) // len(group.params)), reset_less=True)
-        x, o = Signal.like(word.p, reset_less=True), Signal.like(word.p, reset_less=True)
+        x, o = (Signal(len(word), name=name, reset_less=True) for name in ("x", "o"))
         m.d.comb += [
-            word.ready.eq(~self.groups.valid | self.groups.ready),
+            words.ready.eq(~self.groups.valid | self.groups.ready),
             group.x.eq(x),
             group.o.eq(o),
             group.params.eq(table.word_select(place, len(group.params))),
@@ -143,8 +147,8 @@ class NormReader(wiring.Component):
         with m.If(taken):
             m.d.sync += self.groups.valid.eq(kind.last)
             with m.If(kind.params):
-                m.d.sync += [table.eq(Cat(table, word.p)[-len(table):]), place.eq(0)]
+                m.d.sync += [table.eq(Cat(table, word)[-len(table):]), place.eq(0)]
             with m.Elif(kind.x):
-                m.d.sync += x.eq(word.p)
+                m.d.sync += x.eq(word)
             with m.Else():
-                m.d.sync += o.eq(word.p)
+                m.d.sync += o.eq(word)
