@@ -68,9 +68,8 @@ class Staging(wiring.Component):
             ]
             with m.If(mine):
                 m.d.comb += self.i.ready.eq(engine.i.ready)
-            with m.If(engine.busy):
-                m.d.comb += [pool.request.valid.eq(source.request.valid),
-                             pool.request.p.eq(source.request.p)]
+            with m.If(source.request.valid):  # one of them at most
+                m.d.comb += [pool.request.valid.eq(1), pool.request.p.eq(source.request.p)]
         m.d.comb += [
             self.blocked.eq(fill.blocked | norm.blocked),
             self.tokens.take.eq(fill.tokens.take | norm.tokens.take),
