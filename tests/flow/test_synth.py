@@ -9,7 +9,7 @@ from heddle.boards import synth
 from heddle.cli import main
 from heddle.rtl.geometry import preset
 
-NAMED = {"staging": 7, "load": 6, "scratchpad": 6, "lists": 6, "store": 6, "drain": 6}
+NAMED = dict.fromkeys(("staging", "load", "lists", "store", "drain"), 6)
 """Blocks with paths of more than ``synth.LIMIT`` levels, which docs/synthesis.md names."""
 
 
