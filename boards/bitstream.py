@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..rtl.geometry import preset
+from ..rtl.geometry import Geometry, preset
 from .board import Board
 from .summary import Summary
 from .ulx3s.flow import Ulx3s
@@ -16,7 +16,7 @@ BOARDS: dict[str, Board] = {board.name: board for board in (Zcu102(), Ulx3s())}
 """The boards by name."""
 
 
-def bitstream(name: str, folder: Path, *, geometry: str | None = None,
+def bitstream(name: str, folder: Path, *, geometry: str | Geometry | None = None,
               clock_mhz: float | None = None) -> Summary:
     """Build a bitstream in a folder, which is made if need be, and return what came out.
 
@@ -25,7 +25,7 @@ def bitstream(name: str, folder: Path, *, geometry: str | None = None,
     name : str
         One of :data:`BOARDS`.
     folder : path
-    geometry : str or ``None``
+    geometry : str, :class:`~heddle.rtl.geometry.Geometry` or ``None``
         A preset; by default the one that is meant for the board.
     clock_mhz : float or ``None``
         The clock to reach; by default what the geometry assumes.

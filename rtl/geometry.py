@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import asdict, dataclass, fields, replace
 
 __all__ = ["PRESETS", "Geometry", "preset"]
@@ -345,15 +346,28 @@ PRESETS: dict[str, Geometry] = {g.name: g for g in (
 
 
 def preset(geometry: str | Geometry) -> Geometry:
-    """Return the geometry itself, or the preset of that name.
+    """Return the geometry itself, or the preset of that name, perhaps with some sizes changed.
+
+    ``"compact"`` is a preset, and ``"compact:softmax_rows=2,scratchpad_bytes=1048576"`` differs
+    from it in two sizes, and is called ``compact-softmax_rows2-scratchpad_bytes1048576``.
 
     Raises
     ------
     ValueError
-        If no preset has that name.
+        If no preset has that name, if there is no such size, if it is no number, or as
+        :class:`Geometry` does.
     """
     if isinstance(geometry, Geometry):
         return geometry
-    if geometry not in PRESETS:
-        raise ValueError(f"Geometry must be one of {', '.join(PRESETS)}, not {geometry!r}")
-    return PRESETS[geometry]
+    name, _, changes = geometry.partition(":")
+    if name not in PRESETS:
+        raise ValueError(f"Geometry must be one of {', '.join(PRESETS)}, not {name!r}")
+    sizes = {}
+    for change in filter(None, changes.split(",")):
+        size, _, value = change.partition("=")
+        if size == "name" or not re.fullmatch("[0-9]+", value):
+            raise ValueError("A change of a geometry must be the name of a size, =, and a number, "
+                             f"not {change!r}")
+        sizes[size] = int(value)
+    called = "-".join([name, *(f"{size}{value}" for size, value in sizes.items())])
+    return Geometry.from_dict(PRESETS[name].as_dict() | sizes | {"name": called})

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..rtl.geometry import PRESETS
+from ..rtl.geometry import Geometry
 from .options import (
     POSITIVE,
     device_option,
@@ -31,7 +31,7 @@ def bench() -> None:
     """Measure."""
 
 
-def _measure(workload: Callable[..., dict[str, Any]], *, geometry: str, device: str,
+def _measure(workload: Callable[..., dict[str, Any]], *, geometry: Geometry, device: str,
              file: Path | None, **sizes: Any) -> None:
     """Run a function of :mod:`heddle.benchmarks` with the options of its command, and report."""
     with running(geometry, device):
@@ -89,15 +89,15 @@ def attention(**options: Any) -> None:
 @device_option("rtl")
 @json_option
 @click.option("--unlimited", is_flag=True, help="RTL with a memory that never limits.")
-def block(geometry: str, device: str, file: Path | None, unlimited: bool, **sizes: int) -> None:
+def block(geometry: Geometry, device: str, file: Path | None, unlimited: bool,
+          **sizes: int) -> None:
     """Run an attention block with its four projections as one program."""
     from ..benchmarks import block
     from ..device import Device, Rtl
 
     if unlimited and device != "rtl":
         raise ValueError(f"A memory that never limits needs the device rtl, not {device}")
-    memory: str | Device = (Rtl(PRESETS[geometry], latency=0, bandwidth=0) if unlimited
-                            else device)
+    memory: str | Device = Rtl(geometry, latency=0, bandwidth=0) if unlimited else device
     with running(geometry, device):
         report = block(**sizes, geometry=geometry, device=memory)
     print_report(report, file)
@@ -169,11 +169,11 @@ def transformer_base(**options: Any) -> None:
 
 @bench.command()
 @geometry_option
-def cost(geometry: str) -> None:
+def cost(geometry: Geometry) -> None:
     """Hold the cost model against the RTL on a spread of shapes, and print the table."""
     from ..spread import COLUMNS, rows
 
-    print_markdown(COLUMNS, 2, rows(geometry))
+    print_markdown(COLUMNS, 2, rows(geometry.name))
 
 
 @bench.command("all")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..rtl.geometry import Geometry
 from .options import FOLDER, FOUND, GEOMETRY, device_option, json_option
 from .output import print_report, say
 
@@ -18,7 +19,8 @@ __all__ = ["bitstream", "load", "probe", "report"]
               help="Sizes of the accelerator, if not those that are meant for the board.")
 @click.option("--clock-mhz", type=click.FloatRange(1), help="Clock, if not the geometry's.")
 @click.option("--output", type=FOLDER, required=True, help="Folder to build in.")
-def bitstream(board: str, geometry: str | None, clock_mhz: float | None, output: Path) -> None:
+def bitstream(board: str, geometry: Geometry | None, clock_mhz: float | None,
+              output: Path) -> None:
     """Build what configures a board, and fail if its timing does."""
     from ..boards.bitstream import bitstream as build
 

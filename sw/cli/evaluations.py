@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..rtl.geometry import PRESETS
+from ..rtl.geometry import Geometry
 from .options import POSITIVE, device_option, geometry_option, json_option
 from .output import console, print_markdown, running, save
 
@@ -33,13 +33,13 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _evaluate(evaluations: Sequence[Callable[..., Evaluation]], *, geometry: str, device: str,
+def _evaluate(evaluations: Sequence[Callable[..., Evaluation]], *, geometry: Geometry, device: str,
               first: int | None, file: Path | None) -> None:
     """Carry out evaluations, print a table of each, and write them as JSON if a file is named."""
     from ..evaluate import table
 
     with running(geometry, device) as status:
-        done = [evaluation(geometry=PRESETS[geometry], device=device, first=first,
+        done = [evaluation(geometry=geometry, device=device, first=first,
                            progress=lambda count: status.update(f"{count:,} sequences are done"))
                 for evaluation in evaluations]
     for each in done:
@@ -98,8 +98,8 @@ def digits(model: tuple[str, ...], **options: Any) -> None:
 @geometry_option
 @click.option("--texts", type=POSITIVE, default=30, show_default=True,
               help="Texts that are embedded.")
-def ablations(geometry: str, texts: int) -> None:
+def ablations(geometry: Geometry, texts: int) -> None:
     """Change one choice of the number formats at a time, and print MiniLM's table as Markdown."""
     from ..evaluate.ablations import COLUMNS, ablations
 
-    print_markdown(COLUMNS, 1, ablations(PRESETS[geometry], texts))
+    print_markdown(COLUMNS, 1, ablations(geometry, texts))

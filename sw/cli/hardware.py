@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..rtl.geometry import PRESETS
+from ..rtl.geometry import PRESETS, Geometry
 from ..rtl.target import TECHNOLOGIES
 from .options import FOLDER, POSITIVE, geometry_option, json_option
 from .output import console, print_markdown, print_report, save, say
@@ -19,33 +19,32 @@ __all__ = ["explore", "synth", "verilog"]
 @click.option("--technology", type=click.Choice(TECHNOLOGIES), default="generic",
               show_default=True, help="Plain RTL, or explicit primitives of an FPGA.")
 @click.option("--output", type=FOLDER, required=True, help="Folder for the files.")
-def verilog(geometry: str, technology: str, output: Path) -> None:
+def verilog(geometry: Geometry, technology: str, output: Path) -> None:
     """Write the Verilog of a geometry, and what describes it to other tools."""
     from ..boards.export import export
 
-    with console.status(f"Elaborating {geometry}"):
-        files = export(PRESETS[geometry], output, technology=technology)
+    with console.status(f"Elaborating {geometry.name}"):
+        files = export(geometry, output, technology=technology)
     for file in files:
         say(f"{file}: {file.stat().st_size:,} bytes")
 
 
 @click.command()
-@click.option("--block", help="One block on its own, not the whole preset: softmax.")
+@click.option("--block", help="One block on its own, not the whole accelerator: softmax.")
 @geometry_option
 @json_option
-def synth(block: str | None, geometry: str, file: Path | None) -> None:
-    """Count what a preset takes of an UltraScale+ FPGA, and how deep its logic is, with Yosys."""
+def synth(block: str | None, geometry: Geometry, file: Path | None) -> None:
+    """Count what a geometry takes of an UltraScale+ FPGA, and how deep its logic is, with Yosys."""
     from ..area import predict
     from ..boards.synth import synthesise, synthesise_block, table
 
-    with console.status(f"Synthesising {f'the {block} of ' if block else ''}{geometry}"):
-        report = (synthesise_block(block, PRESETS[geometry]) if block
-                  else synthesise(PRESETS[geometry]))
+    with console.status(f"Synthesising {f'the {block} of ' if block else ''}{geometry.name}"):
+        report = synthesise_block(block, geometry) if block else synthesise(geometry)
     if block:
         print_report(report, file)
     else:
         console.print(table(report))
-        predicted = predict(PRESETS[geometry]).as_dict()
+        predicted = predict(geometry).as_dict()
         say("Predicted from its sizes: " + ", ".join(
             f"{name} {number:,} ({number / report[name] - 1:+.1%})"
             for name, number in predicted.items()))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..rtl.geometry import PRESETS
+from ..rtl.geometry import PRESETS, Geometry, preset
 
 __all__ = ["FILE", "FOLDER", "FOUND", "GEOMETRY", "POSITIVE", "device_option", "geometry_option",
            "json_option", "layers_option", "seed_option"]
@@ -24,14 +24,31 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 FOUND = click.Path(exists=True, dir_okay=False, path_type=Path)
 """A file to read."""
 
-GEOMETRY = click.Choice(list(PRESETS))
-"""The name of a preset."""
+
+
+class _Sizes(click.ParamType):
+    name = "geometry"
+
+    def convert(self, value: str | Geometry, param: click.Parameter | None,
+                ctx: click.Context | None) -> Geometry:
+        try:
+            return preset(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "NAME[:SIZE=NUMBER,...]"
+
+
+GEOMETRY = _Sizes()
+"""A preset by its name, perhaps with some sizes changed."""
 
 POSITIVE = click.IntRange(1)
 """How many there are of something, at least one."""
 
 geometry_option = click.option("--geometry", type=GEOMETRY, default="zcu102", show_default=True,
-                               help="Sizes of the accelerator.")
+                               help="Sizes of the accelerator: one of "
+                                    f"{', '.join(PRESETS)}; sizes that follow differ from it.")
 json_option = click.option("--json", "file", type=FILE, help="File for the report.")
 layers_option = click.option("--layers", type=click.IntRange(1, 6), default=6, show_default=True,
                              help="Encoder layers to run.")

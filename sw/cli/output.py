@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from ..rtl.geometry import Geometry
+
 __all__ = ["console", "print_markdown", "print_report", "running", "save", "say"]
 
 console = Console()
@@ -28,10 +30,10 @@ def save(value: Any, file: Path | None) -> None:
         file.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def running(geometry: str, device: str) -> Status:
+def running(geometry: Geometry, device: str) -> Status:
     """Show that something goes on, as a context."""
     first = "; the first time its simulator is built, which takes minutes" * (device == "rtl")
-    return console.status(f"Running on {geometry} ({device}){first}")
+    return console.status(f"Running on {geometry.name} ({device}){first}")
 
 
 def print_report(report: Mapping[str, str | int | float | bool | None],

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..rtl.geometry import PRESETS
+from ..rtl.geometry import Geometry
 from .options import FILE, FOLDER, FOUND, device_option, geometry_option, json_option, layers_option
 from .output import console, print_report, running, save, say
 
@@ -21,11 +21,11 @@ __all__ = ["demo", "embed", "run", "trace"]
 @layers_option
 @click.option("--output", type=FOLDER, default=Path("build/demo"), show_default=True,
               help="Folder for the report, the trace and the pictures.")
-def demo(geometry: str, device: str, layers: int, output: Path) -> None:
+def demo(geometry: Geometry, device: str, layers: int, output: Path) -> None:
     """Embed sentences with the whole of a pretrained encoder, and compare every bit."""
     from ..demo import demonstrate
 
-    demonstrate(console, geometry=PRESETS[geometry], device=device, layers=layers, folder=output)
+    demonstrate(console, geometry=geometry, device=device, layers=layers, folder=output)
 
 
 @click.command()
@@ -33,14 +33,14 @@ def demo(geometry: str, device: str, layers: int, output: Path) -> None:
 @geometry_option
 @device_option("rtl")
 @json_option
-def embed(texts: tuple[str, ...], geometry: str, device: str, file: Path | None) -> None:
+def embed(texts: tuple[str, ...], geometry: Geometry, device: str, file: Path | None) -> None:
     """Embed any texts with a pretrained encoder, and show how similar they are."""
     from ..demo import show
     from ..device import open_device
     from ..embedding import Embedder
 
     with running(geometry, device) as status:
-        embedder = Embedder(open_device(device, PRESETS[geometry]))
+        embedder = Embedder(open_device(device, geometry))
         embeddings = embedder(embedder.model.tokens(texts), progress=lambda cycles: status.update(
             f"{cycles:,} cycles of a program have run"))
     show(console, texts, embeddings)
@@ -69,7 +69,7 @@ def run(program: Path, source: Path, target: Path, device: str, file: Path | Non
     loaded = Program.load(program)
     if not zipfile.is_zipfile(source):
         raise ValueError(f"{source} must be an NPZ file, as numpy.savez writes it")
-    with np.load(source) as inputs, running(loaded.geometry.name, device):
+    with np.load(source) as inputs, running(loaded.geometry, device):
         result = execute(loaded, inputs, device=device)
     np.savez(target, **result.outputs)  # type: ignore[arg-type]  # no name is allow_pickle
     print_report(result.report, file)

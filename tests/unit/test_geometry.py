@@ -42,7 +42,7 @@ def test_words_of_a_list_hold_its_fields(candidates, bits):
 def test_the_presets_have_their_sizes():
     assert {name: g.peak_macs_per_cycle for name, g in PRESETS.items()} == {
         "zcu102": 4096, "zcu102-nm": 4096, "compact": 1024, "ulx3s": 64, "tiny": 32, "tiny-nm": 32}
-    assert preset("tiny") is preset(TINY) is TINY
+    assert preset("tiny") == preset(TINY) == TINY
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), [
@@ -76,6 +76,27 @@ def test_refusals(changes, error, message):
 def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"one of zcu102, .* tiny, tiny-nm, not 'huge'"):
         preset("huge")
+
+
+def test_a_preset_with_other_sizes():
+    geometry = preset("zcu102:softmax_rows=2,scratchpad_bytes=1048576")
+    assert geometry == PRESETS["zcu102"].replace(
+        name="zcu102-softmax_rows2-scratchpad_bytes1048576", softmax_rows=2,
+        scratchpad_bytes=1 << 20)
+    assert preset("tiny:") == TINY
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ("colour=1", "no size named 'colour'"),
+    ("rows", "must be the name of a size, =, and a number, not 'rows'"),
+    ("rows=x", "must be the name of a size, =, and a number, not 'rows=x'"),
+    ("rows=4,lanes=-1", "must be the name of a size, =, and a number, not 'lanes=-1'"),
+    ("name=1", "must be the name of a size, =, and a number, not 'name=1'"),
+    ("rows=5", "rows must be a power of two, not 5"),
+])
+def test_refused_changes_of_a_preset(changes, message):
+    with pytest.raises(ValueError, match=message):
+        preset(f"tiny:{changes}")
 
 
 def test_a_geometry_survives_json_and_unknown_sizes_do_not():
