@@ -46,7 +46,7 @@ module heddle_ram_1r1w #(parameter WIDTH = 8, parameter DEPTH = 2, parameter ADD
 endmodule
 """
 
-_DUAL_PORT = """\
+_DUAL_PORT_PORTS = """\
 // True dual port block RAM: port a reads; port b reads or writes; both have output registers.
 module heddle_ram_1r1rw #(parameter WIDTH = 8, parameter DEPTH = 2, parameter ADDR = 1) (
     input  wire             clk,
@@ -59,6 +59,9 @@ module heddle_ram_1r1rw #(parameter WIDTH = 8, parameter DEPTH = 2, parameter AD
     input  wire [WIDTH-1:0] b_write_data,
     output reg  [WIDTH-1:0] b_data
 );
+"""
+
+_DUAL_PORT = _DUAL_PORT_PORTS + """\
     (* ram_style = "block", no_rw_check *) reg [WIDTH-1:0] mem [0:DEPTH-1];
     reg [WIDTH-1:0] a_q, b_q;
     always @(posedge clk) begin
@@ -78,20 +81,8 @@ module heddle_ram_1r1rw #(parameter WIDTH = 8, parameter DEPTH = 2, parameter AD
 endmodule
 """
 
-_DUAL_PORT_SLICES = """\
-// True dual port block RAM: port a reads; port b reads or writes; both have output registers.
-// A block RAM of an ECP5 holds all words of a slice, so that no multiplexer follows.
-module heddle_ram_1r1rw #(parameter WIDTH = 8, parameter DEPTH = 2, parameter ADDR = 1) (
-    input  wire             clk,
-    input  wire             a_en,
-    input  wire [ADDR-1:0]  a_addr,
-    output reg  [WIDTH-1:0] a_data,
-    input  wire             b_en,
-    input  wire             b_write,
-    input  wire [ADDR-1:0]  b_addr,
-    input  wire [WIDTH-1:0] b_write_data,
-    output reg  [WIDTH-1:0] b_data
-);
+_DUAL_PORT_SLICES = _DUAL_PORT_PORTS + """\
+    // A block RAM of an ECP5 holds all words of a slice, so that no multiplexer follows.
     localparam SLICE = DEPTH > 8192 ? 1 : DEPTH > 1024 ? 16384 / DEPTH : 18;
     genvar first;
     generate for (first = 0; first < WIDTH; first = first + SLICE) begin : slice
