@@ -32,7 +32,8 @@ _SILENCE_MS = 20
 """Longer than a host's USB stack pauses within a write."""
 
 _SEED = 1
-"""Of the placement. The tools give the same bits on every machine, so one that is good stays so."""
+"""Of the placement. WebAssembly gives the same bits on every machine, so one that is good stays so;
+native tools round otherwise."""
 
 _TIMING = f"{_NAME}.timing.json"
 _DESIGN = "design.json"
