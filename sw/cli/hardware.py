@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from ..rtl.geometry import PRESETS, Geometry
-from ..rtl.target import TECHNOLOGIES
 from .options import FOLDER, POSITIVE, geometry_option, json_option
 from .output import console, print_markdown, print_report, save, say
 
@@ -16,8 +15,8 @@ __all__ = ["explore", "synth", "verilog"]
 
 @click.command()
 @geometry_option
-@click.option("--technology", type=click.Choice(TECHNOLOGIES), default="generic",
-              show_default=True, help="Plain RTL, or explicit primitives of an FPGA.")
+@click.option("--technology", metavar="NAME", default="generic", show_default=True,
+              help="generic: plain RTL; xilinx (UltraScale+) or ecp5: primitives where they pay.")
 @click.option("--output", type=FOLDER, required=True, help="Folder for the files.")
 def verilog(geometry: Geometry, technology: str, output: Path) -> None:
     """Write the Verilog of a geometry, and what describes it to other tools."""
