@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..area import SIZES, sizes
+from ..area import SIZES, luts, sizes
 from ..rtl.geometry import PRESETS
 
 __all__ = ["fit", "main"]
@@ -79,9 +79,7 @@ def main(files: Sequence[str]) -> None:
         print(f'    "{block}": {numbers},')
     print("}")
     for report in reports:
-        size = sizes(PRESETS[report["geometry"]])
-        predicted = sum(size[name] * number for block, numbers in table.items()
-                        for name, number in zip(SIZES[block], numbers, strict=True))
+        predicted = luts(PRESETS[report["geometry"]], table)
         print(f"# {report['geometry']}: {report['lut']:,} LUTs, predicted {predicted:,.0f}, "
               f"{predicted / report['lut'] - 1:+.1%}")
 

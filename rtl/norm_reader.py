@@ -86,6 +86,7 @@ class NormReader(wiring.Component):
                         for name in ("x", "o", "params"))
         left = Signal(16, reset_less=True)  # groups of the pass
         turn = Signal(range(max(self.shared, self.each)), reset_less=True)
+        # What is not idle is a register of its own, as it lies in front of the pool's arbiter.
         second, active = Signal(), Signal()
 
         def end_group() -> None:

@@ -7,12 +7,12 @@ what Yosys counted for the presets, see :mod:`heddle.boards.fit`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from .rtl.geometry import Geometry
 
-__all__ = ["Area", "SIZES", "predict", "sizes"]
+__all__ = ["Area", "SIZES", "luts", "predict", "sizes"]
 
 _RAMS = {False: ((72, 512), (36, 1024), (18, 2048), (9, 4096)),
          True: ((36, 1024), (18, 2048), (9, 4096))}
@@ -80,18 +80,23 @@ def sizes(geometry: Geometry) -> Mapping[str, int]:
     }
 
 
+def luts(geometry: Geometry, table: Mapping[str, Sequence[float]]) -> float:
+    """Return the LUTs of all blocks, of which a table has those for each of their sizes."""
+    size = sizes(geometry)
+    return sum(size[name] * number for block, numbers in table.items()
+               for name, number in zip(SIZES[block], numbers, strict=True))
+
+
 def predict(geometry: Geometry) -> Area:
     """Return what an accelerator is expected to take."""
-    g, size = geometry, sizes(geometry)
-    luts = sum(size[name] * number for block, numbers in _LUTS.items()
-               for name, number in zip(SIZES[block], numbers, strict=True))
+    g = geometry
     word = 8 * g.word_bytes
     entry = g.depth * ((g.list_steps - 1).bit_length() + g.rows * g.candidate_bits)
     # Words of lists, of gaps and perhaps selectors, and of both passes of NORM; loads, with their
     # addresses.
     queues = [word] * (4 if g.candidates > 1 else 3) + [word + g.pool_bits + 1 + g.dma_ports]
     return Area(
-        lut=round(luts),
+        lut=round(luts(g, _LUTS)),
         dsp=(g.rows * g.lanes * g.depth // 2 + g.lanes * (_LANE_DSPS + g.softmax_rows)
              + _ROOT_DSPS),
         bram36=(g.scratchpad_banks * _brams(word, g.bank_words, dual=True)

@@ -37,7 +37,6 @@ native tools round otherwise."""
 
 _TIMING = f"{_NAME}.timing.json"
 _DESIGN = "design.json"
-_CLOCK = "clock"
 
 _RESOURCES = {"LUT4": "TRELLIS_COMB", "flip-flops": "TRELLIS_FF", "LUT RAM": "TRELLIS_RAMW",
               "block RAM of 18 kbit": "DP16KD", "multipliers": "MULT18X18D"}

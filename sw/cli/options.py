@@ -25,7 +25,6 @@ FOUND = click.Path(exists=True, dir_okay=False, path_type=Path)
 """A file to read."""
 
 
-
 class _Sizes(click.ParamType):
     name = "geometry"
 
